@@ -1,0 +1,103 @@
+#include "base/base.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+/* Room for `more` elements of `size` bytes beyond n, by doubling; NULL on failure. */
+static void *grown(void *at, size_t n, size_t *cap, size_t more, size_t size)
+{
+    if (more <= *cap - n)
+        return at;
+    if (more > SIZE_MAX / 4 || n > SIZE_MAX / 4)
+        return NULL;
+    size_t want = *cap ? *cap * 2 : 64;
+    if (want < n + more)
+        want = n + more;
+    void *p = mem_grow(at, want, size);
+    if (p)
+        *cap = want;
+    return p;
+}
+
+void buf_put(struct buf *b, const void *at, size_t len)
+{
+    if (b->failed)
+        return;
+    char *p = len == SIZE_MAX ? NULL : grown(b->at, b->len, &b->cap, len + 1, 1);
+    if (!p) {
+        b->failed = true;
+        return;
+    }
+    b->at = p;
+    if (len)
+        memcpy(b->at + b->len, at, len);
+    b->len += len;
+    b->at[b->len] = 0;
+}
+
+void buf_text(struct buf *b, const char *text)
+{
+    buf_put(b, text, strlen(text));
+}
+
+void buf_printf(struct buf *b, const char *fmt, ...)
+{
+    char small[512];
+    va_list ap, again;
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    int n = vsnprintf(small, sizeof small, fmt, ap);
+    if (n >= 0 && (size_t)n < sizeof small) {
+        buf_put(b, small, (size_t)n);
+    } else if (n >= 0) {
+        char *big = mem_take((size_t)n + 1, 1);
+        if (big)
+            vsnprintf(big, (size_t)n + 1, fmt, again);
+        if (big)
+            buf_put(b, big, (size_t)n);
+        else
+            b->failed = true;
+        mem_give(big);
+    }
+    va_end(again);
+    va_end(ap);
+}
+
+void buf_clear(struct buf *b)
+{
+    b->len = 0;
+    b->failed = false;
+    if (b->at)
+        b->at[0] = 0;
+}
+
+void buf_release(struct buf *b)
+{
+    mem_give(b->at);
+    *b = (struct buf){ 0 };
+}
+
+bool buf_ok(const struct buf *b, struct err *err)
+{
+    return !b->failed || fail(err, ERR_MEMORY, "out of memory while building a text of %zu bytes",
+                              b->len);
+}
+
+void ids_put(struct ids *v, uint32_t id)
+{
+    if (v->failed)
+        return;
+    uint32_t *p = grown(v->at, v->n, &v->cap, 1, sizeof *p);
+    if (!p) {
+        v->failed = true;
+        return;
+    }
+    v->at = p;
+    v->at[v->n++] = id;
+}
+
+void ids_release(struct ids *v)
+{
+    mem_give(v->at);
+    *v = (struct ids){ 0 };
+}

@@ -1,0 +1,13 @@
+/*
+ * sysinfo: what this process may use: min(machine, cgroup v1/v2 limit, ulimit).
+ */
+#ifndef KEXA_BASE_SYSINFO_H
+#define KEXA_BASE_SYSINFO_H
+
+#include <stdint.h>
+
+uint64_t sys_memory_available(void);      /* bytes; UINT64_MAX if unknown */
+uint64_t sys_memory_limit(void);          /* cgroup or RLIMIT_AS limit; UINT64_MAX if none */
+int sys_cpus(void);                       /* CPUs this process may run on, >= 1 */
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * act: elementwise pieces between the matrix products, and the exponential that
+ * all of them share.  exp_f32 (kern/act/exp_f32.h) is our own polynomial: scalar and
+ * vector forms do the same operations, so every level gives the same bits.
+ *
+ * swiglu_fwd: y[i] = silu(g) * u, silu(g) = g / (1 + exp(-g)).  With limit > 0
+ *     (K-EXAONE 2.0's clamped SwiGLU) g = min(gate[i], limit) and
+ *     u = clamp(up[i], -limit, limit); limit 0 means no clamp.  y may be gate or up.
+ * add_fwd: y[i] += x[i].
+ * scale_add_fwd: y[i] = fma(a, x[i], y[i]).
+ * softmax_fwd: in place over one row of n: x[i] = exp(x[i] - max) / sum; the sum in
+ *     16 chains and the fixed tree of norm.h.  n = 0 does nothing.
+ */
+#ifndef KEXA_KERN_ACT_H
+#define KEXA_KERN_ACT_H
+
+#include <stddef.h>
+
+typedef void swiglu_fwd_fn(float *y, const float *gate, const float *up, size_t n, float limit);
+typedef void add_fwd_fn(float *y, const float *x, size_t n);
+typedef void scale_add_fwd_fn(float *y, float a, const float *x, size_t n);
+typedef void softmax_fwd_fn(float *x, size_t n);
+
+swiglu_fwd_fn swiglu_fwd_c, swiglu_fwd_avx2, swiglu_fwd_avx512;
+add_fwd_fn add_fwd_c, add_fwd_avx2, add_fwd_avx512;
+scale_add_fwd_fn scale_add_fwd_c, scale_add_fwd_avx2, scale_add_fwd_avx512;
+softmax_fwd_fn softmax_fwd_c, softmax_fwd_avx2, softmax_fwd_avx512;
+
+#endif

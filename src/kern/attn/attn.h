@@ -1,0 +1,48 @@
+/*
+ * attn: softmax(q K^T scale) V for one query position and one KV head with the
+ * n_q query heads that share it (grouped-query attention).
+ *
+ *     out, q   f32 [n_q][hd]            out may not overlap q
+ *     k, v     [ring][hd] of kv_type    position p lives in row p % ring
+ *     first    first visible position   last   the query's own position (visible)
+ *     ring     rows, a multiple of ATTN_BLOCK; last - first < ring
+ *
+ * Order (the class of attention): keys in blocks of ATTN_BLOCK positions counted
+ * from position 0, blocks ascending; inside a block only visible keys count.
+ *   s_j = scale * dot(q, k_j); the dot in 16 chains over hd and the tree of norm.h
+ *   m'  = max(m, max_j s_j)    c = exp(m - m')    (c = 0 for the first block)
+ *   p_j = exp(s_j - m')        sum = fma(sum, c, t), t = the p_j in 16 chains by
+ *                              j % 16 (j counted inside the block), same tree
+ *   acc = acc * c, then acc = fma(p_j, v_j, acc) for j ascending
+ *   out = acc / sum
+ * So the bits depend on positions and values only: not on ring, chunk or thread.
+ * NaN in a visible key or value gives NaN.
+ * Source: Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018.
+ * scratch: none; n_q and hd are free (hd <= ATTN_HD_MAX).
+ */
+#ifndef KEXA_KERN_ATTN_H
+#define KEXA_KERN_ATTN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { ATTN_BLOCK = 64, ATTN_HD_MAX = 512 };
+enum kv_type { KV_F32, KV_F16, KV_BF16 };
+
+struct attn_row {
+    const float *q;
+    const void *k, *v;
+    enum kv_type kv_type;
+    uint64_t first, last, ring;
+    size_t n_q, hd;
+    float scale;
+};
+
+typedef void attn_row_fwd_fn(float *out, const struct attn_row *a);
+
+attn_row_fwd_fn attn_row_fwd_c, attn_row_fwd_avx2, attn_row_fwd_avx512;
+
+size_t kv_type_bytes(enum kv_type t);     /* bytes of one element */
+void kv_store(void *row, enum kv_type t, const float *x, size_t n); /* f32 -> kv_type, RNE */
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * cpu: levels, not feature flags.  A level is a bundle of features that real
+ * machines have together; each kernel table row names the level it needs.
+ * The environment variable KEXA_CPU (c, avx2, avx512) caps what is chosen.
+ */
+#ifndef KEXA_KERN_CPU_H
+#define KEXA_KERN_CPU_H
+
+enum cpu_level {
+    CPU_C,        /* any machine: plain C */
+    CPU_AVX2,     /* AVX2, FMA, F16C */
+    CPU_AVX512,   /* + AVX-512 F BW DQ VL VNNI */
+    N_CPU_LEVELS
+};
+
+enum cpu_level cpu_level_detect(void);    /* what this machine can run */
+enum cpu_level cpu_level_chosen(void);    /* min(detected, KEXA_CPU) */
+const char *cpu_level_name(enum cpu_level level);
+const char *cpu_level_why(void);          /* one line for `kexa doctor`; static storage */
+
+#endif

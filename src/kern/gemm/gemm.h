@@ -1,0 +1,57 @@
+/*
+ * gemm: y[t][o] = sum_k w[o][k] * x[t][k] for `rows` tokens and `n` weight rows,
+ * one function per weight type, straight from the file's layout.
+ *
+ *     y     f32, token t at y + t * y_stride; y[t][0..n) is overwritten
+ *     w     n rows of row_bytes each (qtype_row_bytes(type, k)); alignment 1
+ *     x     the tokens' activations in the class of the weight type:
+ *             CLASS_F32   x.f32  [rows][k]
+ *             CLASS_BF16  x.bf16 [rows][k]
+ *             CLASS_Q8    x.q [rows][k], x.d and x.sum [rows][k/32]  (quant.h)
+ *     k     a multiple of the type's block; for BF16 any k (the tail of a block of
+ *           32 counts as zeros)
+ *
+ * Orders (kern/qtype.h says the classes; bits are equal at every level, for every
+ * split of n and rows):
+ *   Q4_0, Q8_0  per 32: acc = fma(dw * dx, (float)isum, acc); isum = sum q_w * q_x
+ *               with q_w signed (Q4_0: nibble - 8)
+ *   Q4_1        per 32: acc = fma(dw * dx, (float)isum, acc), then
+ *                       acc = fma(mw * dx, (float)sum_x, acc)
+ *   Q4_K        per 32: s = d * sc (exact), m = dmin * mn (exact):
+ *                       acc = fma(s * dx, (float)isum, acc), then
+ *                       acc = fma(-m * dx, (float)sum_x, acc)
+ *   Q6_K        per 32: isum = sc0 * i0 + sc1 * i1 (exact int32):
+ *                       acc = fma(d * dx, (float)isum, acc)
+ *   acc starts at +0.
+ * No split of k, no allocation; cannot fail.
+ */
+#ifndef KEXA_KERN_GEMM_H
+#define KEXA_KERN_GEMM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kern/half_bits.h"
+
+struct acts {
+    const float *f32;
+    const bf16 *bf16;
+    const int8_t *q;
+    const float *d;
+    const int32_t *sum;
+};
+
+typedef void gemm_fn(float *y, size_t y_stride, const void *w, size_t row_bytes,
+                     const struct acts *x, size_t rows, size_t n, size_t k);
+
+typedef gemm_fn gemm_f32_fn, gemm_f16_fn, gemm_bf16_fn, gemm_q4_0_fn, gemm_q4_1_fn,
+                gemm_q8_0_fn, gemm_q4_k_fn, gemm_q6_k_fn;
+
+gemm_fn gemm_f32_c, gemm_f16_c, gemm_bf16_c, gemm_q4_0_c, gemm_q4_1_c, gemm_q8_0_c,
+        gemm_q4_k_c, gemm_q6_k_c;
+gemm_fn gemm_f32_avx2, gemm_f16_avx2, gemm_bf16_avx2, gemm_q4_0_avx2, gemm_q4_1_avx2,
+        gemm_q8_0_avx2, gemm_q4_k_avx2, gemm_q6_k_avx2;
+gemm_fn gemm_f32_avx512, gemm_f16_avx512, gemm_bf16_avx512, gemm_q4_0_avx512, gemm_q4_1_avx512,
+        gemm_q8_0_avx512, gemm_q4_k_avx512, gemm_q6_k_avx512;
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * kern: the one list of kernels and the struct the engine calls through.
+ *
+ * Each op lives in kern/<op>/: a header that is its manual, <op>_c.c (the
+ * definition), <op>_avx2.c, <op>_avx512.c.  kern_get() fills a table for a level;
+ * every level gives the same bits.  checkkern (tests/kern) walks all rows.
+ */
+#ifndef KEXA_KERN_KERN_H
+#define KEXA_KERN_KERN_H
+
+#include "kern/cpu.h"
+#include "kern/qtype.h"
+#include "kern/act/act.h"
+#include "kern/attn/attn.h"
+#include "kern/gemm/gemm.h"
+#include "kern/moe/moe.h"
+#include "kern/norm/norm.h"
+#include "kern/quant/quant.h"
+#include "kern/rope/rope.h"
+
+/* X(field): field has type field##_fn; implementations are field_c, field_avx2, ... */
+#define KERNELS(X)      \
+    X(rmsnorm_fwd)      /* norm  */ \
+    X(swiglu_fwd)       /* act   */ \
+    X(add_fwd)          /* act   */ \
+    X(scale_add_fwd)    /* act   */ \
+    X(softmax_fwd)      /* act   */ \
+    X(rope_half_fwd)    /* rope  */ \
+    X(rope_pair_fwd)    /* rope  */ \
+    X(attn_row_fwd)     /* attn  */ \
+    X(quant_q8)         /* quant */ \
+    X(round_bf16)       /* quant */ \
+    X(gemm_f32)         /* gemm: one per weight type */ \
+    X(gemm_f16)         \
+    X(gemm_bf16)        \
+    X(gemm_q4_0)        \
+    X(gemm_q4_1)        \
+    X(gemm_q8_0)        \
+    X(gemm_q4_k)        \
+    X(gemm_q6_k)
+
+struct kernels {
+#define X(op) op##_fn *op;
+    KERNELS(X)
+#undef X
+};
+
+const struct kernels *kern_get(enum cpu_level level);
+
+/* The product for weights of type t from the table k. */
+gemm_fn *kern_gemm(const struct kernels *k, const struct qtype *t);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * rmsnorm: divide each row by its root mean square, then scale by a gain.
+ *
+ *     y[r][i] = (x[r][i] * s_r) * g[i]     s_r = 1 / sqrt(mean_i(x[r][i]^2) + eps)
+ *
+ *     x, y   f32 [rows][dim]   y may be x itself; no other overlap
+ *     g      f32 [dim]
+ *     eps    >= 0, inside the root
+ *
+ * The sum of squares runs in 16 chains: chain j takes i = j, j+16, ... by fma from
+ * +0, and the chains meet in the fixed tree (j, j+8), (j, j+4), (j, j+2), (j, j+1).
+ * The mean divides by (float)dim.  Rows are independent.  Cannot fail.
+ * Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019, eq. 4.
+ * Difference: their equation has no eps; it stands where Llama's code puts it.
+ */
+#ifndef KEXA_KERN_NORM_H
+#define KEXA_KERN_NORM_H
+
+#include <stddef.h>
+
+typedef void rmsnorm_fwd_fn(float *y, const float *x, const float *g,
+                            size_t rows, size_t dim, float eps);
+
+rmsnorm_fwd_fn rmsnorm_fwd_c, rmsnorm_fwd_avx2, rmsnorm_fwd_avx512;
+
+#endif

@@ -1,0 +1,24 @@
+/*
+ * quant: activations in the form their product wants.
+ *
+ * quant_q8, one row of k (a multiple of 32), per block b of 32:
+ *     amax = max |x|;  d[b] = amax / 127;  id = amax ? 127 / amax : 0
+ *     q[i] = (int8) rint(x[i] * id)  (nearest even);  sum[b] = sum of the block's q
+ *     A NaN or infinity in a block makes d[b] NaN and its q 0: the result is NaN.
+ * round_bf16: y[i] = x[i] rounded to bf16, nearest even.
+ */
+#ifndef KEXA_KERN_QUANT_H
+#define KEXA_KERN_QUANT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kern/half_bits.h"
+
+typedef void quant_q8_fn(int8_t *q, float *d, int32_t *sum, const float *x, size_t k);
+typedef void round_bf16_fn(bf16 *y, const float *x, size_t n);
+
+quant_q8_fn quant_q8_c, quant_q8_avx2, quant_q8_avx512;
+round_bf16_fn round_bf16_c, round_bf16_avx2, round_bf16_avx512;
+
+#endif

@@ -1,0 +1,90 @@
+/* base: allocation failures, maps, buffers, the pool's coverage, rng and halves. */
+#include "base/base.h"
+#include "kern/half_bits.h"
+#include "../harness.h"
+
+#include <math.h>
+#include <stdio.h>
+
+static void test_buf_survives_oom(void)
+{
+    for (long nth = 0; nth < 10; nth++) {
+        struct buf b = { 0 };
+        mem_fail_after = nth;
+        for (int i = 0; i < 500; i++)
+            buf_printf(&b, "%d,", i);
+        bool hit = mem_fail_after < 0;
+        mem_fail_after = -1;
+        EXPECT(b.failed == hit);
+        buf_release(&b);
+    }
+    EXPECT(mem_live == 0);
+}
+
+static void test_map(void)
+{
+    static char key[5000][8];
+    struct map m = { 0 };
+    uint32_t v = 0;
+    EXPECT(!map_find(&m, bytes_of("x"), &v));
+    for (uint32_t i = 0; i < 5000; i++) {
+        snprintf(key[i], sizeof key[i], "%u", i);
+        EXPECT(map_put(&m, bytes_of(key[i]), i * 3));
+    }
+    for (uint32_t i = 0; i < 5000; i++)
+        EXPECT(map_find(&m, bytes_of(key[i]), &v) && v == i * 3);
+    EXPECT(!map_find(&m, bytes_of("5000"), &v));
+    map_release(&m);
+}
+
+static void count_pieces(void *arg, size_t begin, size_t end, int worker)
+{
+    unsigned char *seen = arg;
+    (void)worker;
+    for (size_t i = begin; i < end; i++)
+        seen[i]++;
+}
+
+static void test_pool_runs_each_once(void)
+{
+    static unsigned char seen[10000];
+    struct err err;
+    for (int n_threads = 1; n_threads <= 4; n_threads++) {
+        struct pool *p = pool_open(n_threads, &err);
+        for (int round = 0; round < 300; round++) {
+            size_t n = (size_t)(round * 37 % 10000);
+            memset(seen, 0, sizeof seen);
+            pool_run(p, n, 1 + (size_t)round % 64, count_pieces, seen);
+            for (size_t i = 0; i < sizeof seen; i++)
+                EXPECT(seen[i] == (i < n));
+        }
+        pool_close(p);
+    }
+}
+
+/* Known answers of the Random123 distribution: philox4x32-10, zero and all-one input. */
+static void test_rng_known_answers(void)
+{
+    EXPECT((uint32_t)rng_u64_at(0, 0, 0) == 0x6627e8d5u);
+    EXPECT((uint32_t)rng_u64_at(~0ull, ~0ull, ~0ull) == 0x408f276du);
+}
+
+static void test_half_round_trip(void)
+{
+    for (uint32_t h = 0; h < 65536; h++) {
+        float f = f16_to_f32((f16)h), g = bf16_to_f32((bf16)h);
+        EXPECT(isnan(f) ? isnan(f16_to_f32(f32_to_f16(f))) : f32_to_f16(f) == h);
+        EXPECT(isnan(g) ? isnan(bf16_to_f32(f32_to_bf16(g))) : f32_to_bf16(g) == h);
+    }
+    EXPECT(f32_to_f16(65519.0f) == 0x7bff && f32_to_f16(65520.0f) == 0x7c00);
+    EXPECT(f32_to_f16(1.0f + 0x1p-11f) == 0x3c00 && f32_to_f16(1.0f + 0x3p-11f) == 0x3c02);
+}
+
+const struct test tests[] = {
+    { "buf survives every allocation failing", test_buf_survives_oom },
+    { "map", test_map },
+    { "pool runs each index once", test_pool_runs_each_once },
+    { "rng known answers", test_rng_known_answers },
+    { "half round trip", test_half_round_trip },
+    { 0 }
+};
