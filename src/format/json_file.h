@@ -1,0 +1,16 @@
+/*
+ * json_file: JSON from untrusted files and strings through jansson, with caps on
+ * size and nesting, and errors that name file, line and column.
+ */
+#ifndef KEXA_FORMAT_JSON_FILE_H
+#define KEXA_FORMAT_JSON_FILE_H
+
+#include "base/base.h"
+
+#include <jansson.h>
+
+/* NULL on failure (with err).  The caller releases with json_decref(). */
+json_t *json_load_path(const char *path, size_t max_bytes, struct err *err);
+json_t *json_load_bytes(struct bytes text, const char *name, struct err *err);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * tokenizer: byte-level BPE from a Hugging Face tokenizer.json or from GGUF keys.
+ *
+ * Encoding: special tokens are split out of the raw text (if asked), text is
+ * normalised to NFC where the file says so, cut into pieces by the pre-tokenizer,
+ * and each piece is merged by rank with a heap, O(n log n) in the piece's length.
+ * Any bytes are accepted: broken UTF-8 goes through byte by byte.
+ * A tokenizer is read-only after open and may be used by many threads.
+ */
+#ifndef KEXA_TEXT_TOKENIZER_H
+#define KEXA_TEXT_TOKENIZER_H
+
+#include "base/base.h"
+
+struct gguf;
+struct tokenizer;
+
+enum token_kind { TOKEN_NORMAL, TOKEN_CONTROL, TOKEN_USER, TOKEN_UNUSED };
+enum { NO_TOKEN = -1 };
+
+/* path: tokenizer.json itself, or the Hugging Face folder that holds it. */
+struct tokenizer *tokenizer_open_hf(const char *path, struct err *err);
+/* name: the file's path, for messages. */
+struct tokenizer *tokenizer_open_gguf(const struct gguf *g, const char *name, struct err *err);
+void tokenizer_close(struct tokenizer *t);   /* NULL is fine */
+
+struct encode_options {
+    bool parse_special;                   /* control tokens in the text become their ids;
+                                             user-defined ones always do */
+    bool add_special;                     /* BOS/EOS where the file asks for them */
+};
+
+/* Appends to *out. */
+bool tokenizer_encode(const struct tokenizer *t, struct bytes text, struct encode_options o,
+                      struct ids *out, struct err *err);
+
+/* The bytes a token stands for (control tokens: their text).  Empty for an unknown id.
+ * Borrowed from the tokenizer. */
+struct bytes tokenizer_token_bytes(const struct tokenizer *t, uint32_t id);
+enum token_kind tokenizer_token_kind(const struct tokenizer *t, uint32_t id);
+uint32_t tokenizer_size(const struct tokenizer *t);          /* ids are below this */
+int64_t tokenizer_find(const struct tokenizer *t, const char *text); /* whole token; NO_TOKEN */
+
+struct tokenizer_info {
+    const char *pre;                      /* "smollm", "gpt2", "exaone4", "exaone-moe" */
+    bool nfc;
+    int64_t bos, eos, eot, pad, unk;      /* NO_TOKEN where absent */
+    bool add_bos, add_eos;
+    const char *chat_template;            /* NULL if the file has none */
+    uint32_t n_merges;
+};
+struct tokenizer_info tokenizer_info(const struct tokenizer *t);
+
+/* End-of-turn ids from every source the tokenizer's files have: eos, eot, the eos list of
+ * generation_config.json and config.json, and control tokens whose text is a known
+ * end-of-turn marker.  Sorted, unique; borrowed. */
+const uint32_t *tokenizer_end_ids(const struct tokenizer *t, size_t *n);
+
+#endif
