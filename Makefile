@@ -47,11 +47,26 @@ $(BUILD)/%.o: %.c
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/harness.o $(BUILD)/libkexa.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# checkkern: every kernel at every CPU level, one program from all of tests/kern.
+KERN_TESTS := $(sort $(wildcard tests/kern/*.c))
+$(BUILD)/tests/kern/checkkern: $(KERN_TESTS:%.c=$(BUILD)/%.o) $(BUILD)/libkexa.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+checkkern: $(BUILD)/tests/kern/checkkern
+
+# Benchmarks: one program each; `make bench` builds and runs them.
+BENCHES := $(patsubst bench/kern/%.c,$(BUILD)/bench/%,$(sort $(wildcard bench/kern/bench_*.c)))
+$(BENCHES): $(BUILD)/bench/%: $(BUILD)/bench/kern/%.o $(BUILD)/libkexa.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+bench: $(BENCHES)
+	@for b in $(BENCHES); do echo "== $$b"; $$b || exit 1; done
+
 tests: $(TESTS)
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all tests clean
+.PHONY: all tests checkkern bench clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

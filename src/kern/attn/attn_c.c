@@ -1,0 +1,74 @@
+#include "kern/attn/attn.h"
+
+#include <math.h>
+
+#include "kern/act/exp_f32.h"
+#include "kern/half_bits.h"
+#include "kern/norm/chains.h"
+
+static float kv_get(const void *kv, enum kv_type t, size_t i)
+{
+    switch (t) {
+    case KV_F32:  return ((const float *)kv)[i];
+    case KV_F16:  return f16_to_f32(((const f16 *)kv)[i]);
+    case KV_BF16: return bf16_to_f32(((const bf16 *)kv)[i]);
+    }
+    return NAN;
+}
+
+static float dot(const float *q, const struct attn_row *a, size_t row)
+{
+    float c[CHAINS] = { 0 };
+    for (size_t i = 0; i < a->hd; i++)
+        c[i % CHAINS] = fmaf(q[i], kv_get(a->k, a->kv_type, row * a->hd + i), c[i % CHAINS]);
+    return chains_sum(c);
+}
+
+/* One head's running softmax: the largest score so far and the sum of weights. */
+struct running {
+    float max, sum;
+};
+
+/* The visible keys j0..j1 of one block, whose first position lies in row `row`. */
+static void add_block(float *acc, struct running *run, const float *q, const struct attn_row *a,
+                      size_t row, size_t j0, size_t j1)
+{
+    float p[ATTN_BLOCK], max = run->max, chain[CHAINS] = { 0 };
+    for (size_t j = j0; j <= j1; j++) {
+        p[j] = a->scale * dot(q, a, row + j);
+        max = p[j] > max ? p[j] : max;
+    }
+    float c = run->max == -INFINITY ? 0 : exp_f32(run->max - max);
+    for (size_t j = j0; j <= j1; j++) {
+        p[j] = exp_f32(p[j] - max);
+        chain[j % CHAINS] += p[j];
+    }
+    run->max = max;
+    run->sum = fmaf(run->sum, c, chains_sum(chain));
+    for (size_t i = 0; i < a->hd; i++) {
+        acc[i] *= c;
+        for (size_t j = j0; j <= j1; j++)
+            acc[i] = fmaf(p[j], kv_get(a->v, a->kv_type, (row + j) * a->hd + i), acc[i]);
+    }
+}
+
+static void attend(float *out, const float *q, const struct attn_row *a)
+{
+    struct running run = { -INFINITY, 0 };
+    for (size_t i = 0; i < a->hd; i++)
+        out[i] = 0;
+    for (uint64_t b = a->first / ATTN_BLOCK; b <= a->last / ATTN_BLOCK; b++) {
+        uint64_t at = b * ATTN_BLOCK;
+        size_t j0 = a->first > at ? (size_t)(a->first - at) : 0;
+        size_t j1 = a->last - at < ATTN_BLOCK ? (size_t)(a->last - at) : ATTN_BLOCK - 1;
+        add_block(out, &run, q, a, (size_t)(at % a->ring), j0, j1);
+    }
+    for (size_t i = 0; i < a->hd; i++)
+        out[i] /= run.sum;
+}
+
+void attn_row_fwd_c(float *out, const struct attn_row *a)
+{
+    for (size_t h = 0; h < a->n_q; h++)
+        attend(out + h * a->hd, a->q + h * a->hd, a);
+}
