@@ -1,15 +1,21 @@
 # kexa: one Makefile, non-recursive; writes only below $(BUILD).
 #   make            build/kexa, build/libkexa.a, build/libkexa.so
 #   make test       unit, checkkern, golden vectors, fuzz corpora, tree checks
+#   make docs       writes docs/cli.md from the option tables
+#   make install    program, header, libraries, man page, completions below PREFIX
 #   make SAN=address,undefined BUILD=build/asan ...   the same under sanitizers
 BUILD   ?= build
 CC      ?= cc
 SAN     ?=
+WERROR  ?=
+PREFIX  ?= /usr/local
+DESTDIR ?=
 PKGS     = jansson libutf8proc
 CPPFLAGS = -Isrc -Iinclude -I$(BUILD)/gen -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS))
 OPT     ?= -O2 -g
 CFLAGS   = -std=c11 $(OPT) -fPIC -ffp-contract=off -fvisibility=default -pthread \
            -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
+           $(if $(WERROR),-Werror) \
            $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 LDFLAGS  = -pthread $(if $(SAN),-fsanitize=$(SAN))
 LDLIBS   = $(shell pkg-config --libs $(PKGS)) -lm
@@ -26,6 +32,8 @@ LIB_OBJS  := $(LIB_SRCS:%.c=$(BUILD)/%.o)
 CMD_OBJS  := $(CMD_SRCS:%.c=$(BUILD)/%.o)
 TEST_SRCS := $(sort $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c tests/gold/test_*.c))
 TESTS     := $(TEST_SRCS:%.c=$(BUILD)/%)
+VERSION   := $(shell sed -n 's/^.define KEXA_VERSION "\(.*\)"/\1/p' include/kexa.h)
+SONAME     = libkexa.so.0
 
 all: $(BUILD)/kexa $(BUILD)/libkexa.so
 
@@ -36,8 +44,12 @@ $(BUILD)/libkexa.a: $(LIB_OBJS)
 	@rm -f $@
 	ar rcs $@ $^
 
+# The shared library shows only kexa_ names.
 $(BUILD)/libkexa.so: $(LIB_OBJS)
-	$(CC) -shared $(LDFLAGS) -Wl,-soname,libkexa.so.0 -o $@ $^ $(LDLIBS)
+	@printf '{ global: kexa_*; local: *; };\n' > $(BUILD)/libkexa.map
+	$(CC) -shared $(LDFLAGS) -Wl,-soname,$(SONAME) -Wl,--version-script=$(BUILD)/libkexa.map \
+	    -o $@ $^ $(LDLIBS)
+	@ln -sf libkexa.so $(BUILD)/$(SONAME)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -62,11 +74,78 @@ $(BENCHES): $(BUILD)/bench/%: $(BUILD)/bench/kern/%.o $(BUILD)/libkexa.a
 bench: $(BENCHES)
 	@for b in $(BENCHES); do echo "== $$b"; $$b || exit 1; done
 
-tests: $(TESTS)
+tests: $(TESTS) $(if $(KERN_TESTS),checkkern)
+
+# A test of a command's own code also links that file.
+$(BUILD)/tests/unit/test_options: $(BUILD)/src/cmd/options.o $(BUILD)/src/cmd/option_text.o
+
+test: all tests
+	tests/run tree build unit kern fuzz
+
+# Every file through another compiler's warnings, without code.
+syntax: $(patsubst %.c,$(BUILD)/syntax/%,$(SRCS) $(TEST_SRCS) $(KERN_TESTS) tests/harness.c)
+
+$(BUILD)/syntax/%: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_$(call isa,$<)) -fsyntax-only $< && touch $@
+
+# The public header compiles alone, first and twice, as C and as C++.
+header-check:
+	printf '\043include "kexa.h"\n\043include "kexa.h"\n' | $(CC) $(CFLAGS) -Iinclude -xc \
+	    -fsyntax-only -
+header-check-cpp:
+	printf '\043include "kexa.h"\n\043include "kexa.h"\n' | c++ -Wall -Wextra -Wpedantic \
+	    $(if $(WERROR),-Werror) -Iinclude -xc++ -fsyntax-only -
+
+docs: $(BUILD)/kexa
+	$(BUILD)/kexa help --as markdown > docs/cli.md
+
+# The installed static library is one object in which only kexa_ names are global.
+$(BUILD)/public/libkexa.a: $(LIB_OBJS)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(LD) -r -o $(BUILD)/public/kexa.o $^
+	objcopy --wildcard --keep-global-symbol='kexa_*' $(BUILD)/public/kexa.o
+	ar rcs $@ $(BUILD)/public/kexa.o
+
+$(BUILD)/kexa.pc: include/kexa.h Makefile
+	@mkdir -p $(@D)
+	printf '%s\n' 'prefix=$(PREFIX)' 'Name: kexa' 'Version: $(VERSION)' \
+	    'Description: language models of the K-EXAONE kind' 'Cflags: -I$${prefix}/include' \
+	    'Libs: -L$${prefix}/lib -lkexa' 'Requires.private: $(PKGS)' \
+	    'Libs.private: -lm -pthread' > $@
+
+AT = $(DESTDIR)$(PREFIX)
+install: $(BUILD)/kexa $(BUILD)/libkexa.so $(BUILD)/public/libkexa.a
+	@rm -f $(BUILD)/kexa.pc
+	@$(MAKE) --no-print-directory $(BUILD)/kexa.pc
+	install -d $(AT)/bin $(AT)/include $(AT)/lib/pkgconfig $(AT)/share/man/man1 \
+	    $(AT)/share/bash-completion/completions $(AT)/share/zsh/site-functions \
+	    $(AT)/share/fish/vendor_completions.d $(AT)/share/doc/kexa
+	install -m 755 $(BUILD)/kexa $(AT)/bin/kexa
+	install -m 644 include/kexa.h $(AT)/include/kexa.h
+	install -m 644 $(BUILD)/public/libkexa.a $(AT)/lib/libkexa.a
+	install -m 755 $(BUILD)/libkexa.so $(AT)/lib/libkexa.so.$(VERSION)
+	ln -sf libkexa.so.$(VERSION) $(AT)/lib/$(SONAME)
+	ln -sf $(SONAME) $(AT)/lib/libkexa.so
+	install -m 644 $(BUILD)/kexa.pc $(AT)/lib/pkgconfig/kexa.pc
+	install -m 644 LICENSE README.md $(AT)/share/doc/kexa
+	$(BUILD)/kexa help --as man > $(AT)/share/man/man1/kexa.1
+	$(BUILD)/kexa help --as bash > $(AT)/share/bash-completion/completions/kexa
+	$(BUILD)/kexa help --as zsh > $(AT)/share/zsh/site-functions/_kexa
+	$(BUILD)/kexa help --as fish > $(AT)/share/fish/vendor_completions.d/kexa.fish
+
+uninstall:
+	rm -f $(AT)/bin/kexa $(AT)/include/kexa.h $(AT)/lib/libkexa.a $(AT)/lib/libkexa.so* \
+	    $(AT)/lib/pkgconfig/kexa.pc $(AT)/share/man/man1/kexa.1 \
+	    $(AT)/share/bash-completion/completions/kexa $(AT)/share/zsh/site-functions/_kexa \
+	    $(AT)/share/fish/vendor_completions.d/kexa.fish
+	rm -rf $(AT)/share/doc/kexa
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all tests checkkern bench clean
+.PHONY: all tests test checkkern bench syntax header-check header-check-cpp docs install uninstall \
+        clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,114 @@
+/* kexa: the program.  Finds the command, parses its options, runs it, reports failure. */
+#include "cmd/commands.h"
+#include "kexa.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+const struct command *const commands[] = {
+#define X(name) &name##_command,
+    COMMANDS(X)
+#undef X
+    NULL
+};
+
+const struct command *command_find(const char *name)
+{
+    for (size_t i = 0; commands[i]; i++)
+        if (!strcmp(commands[i]->name, name))
+            return commands[i];
+    return NULL;
+}
+
+static const char *command_word(size_t i, const void *arg)
+{
+    (void)arg;
+    return commands[i] ? commands[i]->name : NULL;
+}
+
+bool command_unknown(const char *typed, struct err *err)
+{
+    const char *near = nearest_word(typed, command_word, NULL);
+    if (near)
+        return fail(err, ERR_USAGE, "there is no command \"%.80s\"; did you mean %s?  "
+                    "`kexa` lists them all", typed, near);
+    return fail(err, ERR_USAGE, "there is no command \"%.80s\"; `kexa` lists them all", typed);
+}
+
+static void print_overview(FILE *out)
+{
+    fprintf(out, "kexa %s: language models of the K-EXAONE kind, on your own machine\n\n"
+            "Usage: kexa COMMAND [OPTION]... [OPERAND]...\n\n", KEXA_VERSION);
+    for (size_t i = 0; commands[i]; i++)
+        fprintf(out, "  %-12s %s\n", commands[i]->name, commands[i]->about);
+    fprintf(out, "\n`kexa COMMAND --help` explains one command with examples.\n");
+}
+
+static int report(const struct err *err)
+{
+    fflush(stdout);
+    fprintf(stderr, "kexa: %s\n", err->msg);
+    int status = err_exit_status(err->code);
+    return status ? status : err_exit_status(ERR_INTERNAL);
+}
+
+static bool run_command(const struct command *c, int argc, char **argv, struct err *err)
+{
+    struct operands rest;
+    bool help, ok;
+    void *args = mem_take(1, c->args_size ? c->args_size : 1);
+    if (!args)
+        return fail(err, ERR_MEMORY, "no memory for the options of %s", c->name);
+    ok = options_parse(c, argc, argv, args, &rest, &help, err);
+    if (ok && help)
+        options_help(stdout, c);
+    else if (ok)
+        ok = c->run(args, &rest, err);
+    options_release(c, args);
+    mem_give(args);
+    return ok;
+}
+
+/* A reader that went away (`kexa run | head`) ends the program without a word. */
+static void quit_quietly(int sig)
+{
+    (void)sig;
+    _exit(3);
+}
+
+static int find_and_run(int argc, char **argv)
+{
+    struct err err = { 0 };
+    const char *name = argv[1];
+    if (!strcmp(name, "--version") || !strcmp(name, "-V")) {
+        printf("kexa %s\n", KEXA_VERSION);
+        return 0;
+    }
+    if (!strcmp(name, "--help") || !strcmp(name, "-h")) {
+        print_overview(stdout);
+        return 0;
+    }
+    const struct command *c = command_find(name);
+    if (!c) {
+        command_unknown(name, &err);
+        return report(&err);
+    }
+    return run_command(c, argc - 2, argv + 2, &err) ? 0 : report(&err);
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, quit_quietly);
+    int status = 0;
+    if (argc < 2)
+        print_overview(stdout);
+    else
+        status = find_and_run(argc, argv);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        struct err err;
+        fail_errno(&err, ERR_IO, "cannot write to standard output");
+        status = report(&err);
+    }
+    return status;
+}
