@@ -1,0 +1,141 @@
+"""The tiny models: their config.json as published files spell it, and their tensors.
+
+Two spellings are used on purpose: exaone_moe/lllg has the older one (rope_theta, a letter
+pattern, first_k_dense_replace), exaone_moe/groups the newer (rope_parameters, layer_types,
+mlp_layer_types, the router's bias under mlp.gate).
+"""
+
+N_TOKENS = 300
+
+
+def llama_config(**change):
+    config = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "float32",
+        "hidden_size": 48, "intermediate_size": 88, "num_hidden_layers": 3,
+        "num_attention_heads": 6, "num_key_value_heads": 2, "vocab_size": 131,
+        "hidden_act": "silu", "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+        "rope_scaling": None, "max_position_embeddings": 512, "tie_word_embeddings": False,
+        "attention_bias": False, "mlp_bias": False, "bos_token_id": 1, "eos_token_id": 2,
+    }
+    config.update(change)
+    return {key: value for key, value in config.items() if value != "absent"}
+
+
+def exaone_config(**change):
+    config = {
+        "architectures": ["ExaoneMoEForCausalLM"], "model_type": "exaone_moe",
+        "torch_dtype": "float32", "hidden_size": 40, "intermediate_size": 56,
+        "num_hidden_layers": 8, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "head_dim": 16, "vocab_size": 99, "hidden_act": "silu", "rms_norm_eps": 1e-5,
+        "max_position_embeddings": 512, "tie_word_embeddings": False,
+        "num_experts": 8, "num_experts_per_tok": 2, "num_shared_experts": 1,
+        "moe_intermediate_size": 10, "n_group": 1, "topk_group": 1, "norm_topk_prob": True,
+        "routed_scaling_factor": 2.5, "scoring_func": "sigmoid", "topk_method": "noaux_tc",
+        "sliding_window": 8, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+    }
+    config.update(change)
+    return config
+
+
+SPECS = {
+    "llama/untied": llama_config(),
+    "llama/tied": llama_config(
+        hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=1,
+        head_dim=24, intermediate_size=104, vocab_size=107, tie_word_embeddings=True,
+        rms_norm_eps=1e-6, torch_dtype="absent", dtype="float32", rope_theta="absent",
+        rope_scaling="absent",
+        rope_parameters={"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0,
+                         "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                         "original_max_position_embeddings": 64}),
+    "exaone_moe/lllg": exaone_config(
+        rope_theta=1000000, rope_scaling=None, sliding_window_pattern="LLLG",
+        first_k_dense_replace=1, num_nextn_predict_layers=1,
+        mtp_layer_types=["full_attention"]),
+    "exaone_moe/groups": exaone_config(
+        architectures=["ExaoneMoeForCausalLM"], hidden_size=48, num_hidden_layers=5,
+        head_dim=16, num_attention_heads=6, num_key_value_heads=3, num_experts=16,
+        num_experts_per_tok=3, n_group=4, topk_group=2, moe_intermediate_size=8,
+        num_shared_experts=2, sliding_window=5, intermediate_size=64, vocab_size=103,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        layer_types=["sliding_attention"] * 3 + ["full_attention", "sliding_attention"],
+        mlp_layer_types=["dense", "dense"] + ["sparse"] * 3),
+}
+
+
+def head_dim(c):
+    return c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
+
+
+def layer_types(c):
+    if "layer_types" in c:
+        return c["layer_types"]
+    pattern = c.get("sliding_window_pattern", "G")
+    kind = {"L": "sliding_attention", "G": "full_attention"}
+    return [kind[pattern[i % len(pattern)]] for i in range(c["num_hidden_layers"])]
+
+
+def mlp_types(c):
+    if c["model_type"] == "llama":
+        return ["dense"] * c["num_hidden_layers"]
+    dense = c.get("first_k_dense_replace")
+    return c.get("mlp_layer_types") or \
+        ["dense" if i < dense else "sparse" for i in range(c["num_hidden_layers"])]
+
+
+def bias_name(c, layer):
+    under_gate = "mlp_layer_types" in c
+    return f"model.layers.{layer}.mlp." + ("gate." if under_gate else "") + \
+        "e_score_correction_bias"
+
+
+def swiglu_shapes(prefix, hidden, width):
+    return {prefix + "gate_proj.weight": (width, hidden),
+            prefix + "up_proj.weight": (width, hidden),
+            prefix + "down_proj.weight": (hidden, width)}
+
+
+def block_shapes(c, prefix):
+    """Norms and attention of one decoder layer."""
+    h, hd = c["hidden_size"], head_dim(c)
+    nq, nkv = c["num_attention_heads"] * hd, c["num_key_value_heads"] * hd
+    shapes = {prefix + "input_layernorm.weight": (h,),
+              prefix + "post_attention_layernorm.weight": (h,),
+              prefix + "self_attn.q_proj.weight": (nq, h),
+              prefix + "self_attn.k_proj.weight": (nkv, h),
+              prefix + "self_attn.v_proj.weight": (nkv, h),
+              prefix + "self_attn.o_proj.weight": (h, nq)}
+    if c["model_type"] == "exaone_moe":
+        shapes[prefix + "self_attn.q_norm.weight"] = (hd,)
+        shapes[prefix + "self_attn.k_norm.weight"] = (hd,)
+    return shapes
+
+
+def moe_shapes(c, layer):
+    prefix = f"model.layers.{layer}.mlp."
+    h, f = c["hidden_size"], c["moe_intermediate_size"]
+    shapes = {prefix + "gate.weight": (c["num_experts"], h),
+              bias_name(c, layer): (c["num_experts"],)}
+    for e in range(c["num_experts"]):
+        shapes |= swiglu_shapes(f"{prefix}experts.{e}.", h, f)
+    return shapes | swiglu_shapes(prefix + "shared_experts.", h, f * c["num_shared_experts"])
+
+
+def tensor_shapes(c):
+    """name -> shape of every tensor of the Hugging Face folder, in file order."""
+    h = c["hidden_size"]
+    shapes = {"model.embed_tokens.weight": (c["vocab_size"], h)}
+    for i, kind in enumerate(mlp_types(c)):
+        prefix = f"model.layers.{i}."
+        shapes |= block_shapes(c, prefix)
+        shapes |= moe_shapes(c, i) if kind == "sparse" else \
+            swiglu_shapes(prefix + "mlp.", h, c["intermediate_size"])
+    shapes["model.norm.weight"] = (h,)
+    if not c["tie_word_embeddings"]:
+        shapes["lm_head.weight"] = (c["vocab_size"], h)
+    if c.get("num_nextn_predict_layers", 0):
+        shapes |= {"mtp.fc.weight": (h, 2 * h), "mtp.norm.weight": (h,),
+                   "mtp.pre_fc_norm_embedding.weight": (h,),
+                   "mtp.pre_fc_norm_hidden.weight": (h,)}
+        shapes |= block_shapes(c, "mtp.layers.0.")
+        shapes |= swiglu_shapes("mtp.layers.0.mlp.", h, c["intermediate_size"])
+    return shapes
