@@ -2,8 +2,9 @@
  * quant: activations in the form their product wants.
  *
  * quant_q8, one row of k (a multiple of 32), per block b of 32:
- *     amax = max |x|;  d[b] = amax / 127;  id = amax ? 127 / amax : 0
- *     q[i] = (int8) rint(x[i] * id)  (nearest even);  sum[b] = sum of the block's q
+ *     amax = max |x|;  d[b] = amax / 127;  id = 127 / amax
+ *     q[i] = (int8) rint(x[i] * id)  (nearest even, -127..127);  sum[b] = sum of its q
+ *     A block with amax < 2^-100 counts as zeros (127 / amax could overflow): d, q = 0.
  *     A NaN or infinity in a block makes d[b] NaN and its q 0: the result is NaN.
  * round_bf16: y[i] = x[i] rounded to bf16, nearest even.
  */
