@@ -76,6 +76,11 @@ bench: $(BENCHES)
 
 tests: $(TESTS)
 
+# What kexa reads from a model file, as JSON (tests/e2e/test_formats.py compares it).
+$(BUILD)/tests/unit/format/dump_tensors: $(BUILD)/tests/unit/format/dump_tensors.o \
+    $(BUILD)/libkexa.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 # A test of a command's own code also links that file.
 $(BUILD)/tests/unit/test_options: $(BUILD)/src/cmd/options.o $(BUILD)/src/cmd/option_text.o
 

@@ -35,9 +35,13 @@ struct gguf {
     struct map by_key;
     struct tensors tensors;
     struct arena names;
+    bool borrowed;                        /* file[] is the caller's, not mapped here */
 };
 
 bool gguf_open(struct gguf *g, const char *path, struct err *err);
+/* The same for a file (never one of a split set) that lies in the caller's memory, which
+ * must outlive g; `name` stands for the path in messages. */
+bool gguf_open_bytes(struct gguf *g, struct bytes file, const char *name, struct err *err);
 void gguf_close(struct gguf *g);          /* a zeroed struct is fine */
 
 const struct gguf_kv *gguf_find(const struct gguf *g, const char *key); /* NULL if absent */

@@ -9,7 +9,9 @@
 
 #include <jansson.h>
 
-/* NULL on failure (with err).  The caller releases with json_decref(). */
+enum { JSON_DEPTH_MAX = 64 };             /* nested arrays and objects */
+
+/* Objects with a repeated key are refused.  NULL on failure (with err).  The caller releases with json_decref(). */
 json_t *json_load_path(const char *path, size_t max_bytes, struct err *err);
 json_t *json_load_bytes(struct bytes text, const char *name, struct err *err);
 

@@ -36,4 +36,21 @@ struct tensors {
 
 const struct tensor *tensors_find(const struct tensors *t, const char *name); /* or NULL */
 
+/* For the readers in this folder. */
+
+/* Room for n <= TENSORS_MAX tensors and their names, which lie in file_bytes of files. */
+bool tensors_reserve(struct tensors *t, struct arena *names, uint64_t n, uint64_t file_bytes,
+                     struct err *err);
+/* The next tensor, with name and file set; refuses long, unprintable and repeated names. */
+bool tensors_add(struct tensors *t, struct arena *names, struct bytes name, const char *file,
+                 struct tensor **out, struct err *err);
+void tensors_release(struct tensors *t);
+
+/* Product of a shape; false when it, or that of its non-zero axes, is above INT64_MAX. */
+bool shape_count(const uint64_t *ne, uint32_t n_dims, uint64_t *n_elements);
+
+/* The tensors from `first` on by their place in the file; the caller gives *out to mem_give. */
+bool tensors_in_order(const struct tensors *t, size_t first, const struct tensor ***out,
+                      struct err *err);
+
 #endif
