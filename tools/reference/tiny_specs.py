@@ -26,7 +26,7 @@ def exaone_config(**change):
         "architectures": ["ExaoneMoEForCausalLM"], "model_type": "exaone_moe",
         "torch_dtype": "float32", "hidden_size": 40, "intermediate_size": 56,
         "num_hidden_layers": 8, "num_attention_heads": 4, "num_key_value_heads": 2,
-        "head_dim": 16, "vocab_size": 99, "hidden_act": "silu", "rms_norm_eps": 1e-5,
+        "head_dim": 16, "vocab_size": 101, "hidden_act": "silu", "rms_norm_eps": 1e-5,
         "max_position_embeddings": 512, "tie_word_embeddings": False,
         "num_experts": 8, "num_experts_per_tok": 2, "num_shared_experts": 1,
         "moe_intermediate_size": 10, "n_group": 1, "topk_group": 1, "norm_topk_prob": True,
