@@ -179,7 +179,8 @@ static void write_bash(void)
         each_option(commands[i], print_option_words);
         printf("\";;\n");
     }
-    printf("    esac\n    case $cur in\n    -*) COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"));;\n"
+    printf("    esac\n    case $cur in\n"
+           "    -*) COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"));;\n"
            "    *) COMPREPLY=($(compgen -f -- \"$cur\"));;\n    esac\n}\n"
            "complete -o filenames -F _kexa kexa\n");
 }
