@@ -1,0 +1,87 @@
+#include "kern/act/act.h"
+
+#if defined(__x86_64__)
+
+#include "kern/act/exp_f32_avx512.h"
+#include "kern/norm/chains_avx512.h"
+
+static __m512 silu(__m512 g)
+{
+    __m512 minus = _mm512_castsi512_ps(
+        _mm512_xor_si512(_mm512_castps_si512(g), _mm512_set1_epi32(INT32_MIN)));
+    return _mm512_div_ps(g, _mm512_add_ps(_mm512_set1_ps(1.0f), exp_f32_x16(minus)));
+}
+
+/* min and max return their second operand when either is NaN: so NaN passes through. */
+static __m512 clamp_high(__m512 x, float limit)
+{
+    return limit > 0 ? _mm512_min_ps(_mm512_set1_ps(limit), x) : x;
+}
+
+static __m512 clamp_low(__m512 x, float limit)
+{
+    return limit > 0 ? _mm512_max_ps(_mm512_set1_ps(-limit), x) : x;
+}
+
+static __m512 swiglu(__m512 gate, __m512 up, float limit)
+{
+    gate = clamp_high(gate, limit);
+    up = clamp_high(clamp_low(up, limit), limit);
+    return _mm512_mul_ps(silu(gate), up);
+}
+
+void swiglu_fwd_avx512(float *y, const float *gate, const float *up, size_t n, float limit)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = lanes_x16(n - i < 16 ? n - i : 16);
+        __m512 g = _mm512_maskz_loadu_ps(m, gate + i), u = _mm512_maskz_loadu_ps(m, up + i);
+        _mm512_mask_storeu_ps(y + i, m, swiglu(g, u, limit));
+    }
+}
+
+void add_fwd_avx512(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = lanes_x16(n - i < 16 ? n - i : 16);
+        __m512 a = _mm512_maskz_loadu_ps(m, y + i), b = _mm512_maskz_loadu_ps(m, x + i);
+        _mm512_mask_storeu_ps(y + i, m, _mm512_add_ps(a, b));
+    }
+}
+
+void scale_add_fwd_avx512(float *y, float a, const float *x, size_t n)
+{
+    __m512 k = _mm512_set1_ps(a);
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = lanes_x16(n - i < 16 ? n - i : 16);
+        __m512 v = _mm512_maskz_loadu_ps(m, x + i), to = _mm512_maskz_loadu_ps(m, y + i);
+        _mm512_mask_storeu_ps(y + i, m, _mm512_fmadd_ps(k, v, to));
+    }
+}
+
+static float max_of(const float *x, size_t n)
+{
+    __m512 least = _mm512_set1_ps(-INFINITY), max = least;
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = lanes_x16(n - i < 16 ? n - i : 16);
+        max = _mm512_max_ps(_mm512_mask_loadu_ps(least, m, x + i), max);   /* drops NaN */
+    }
+    return _mm512_reduce_max_ps(max);
+}
+
+void softmax_fwd_avx512(float *x, size_t n)
+{
+    __m512 max = _mm512_set1_ps(max_of(x, n)), chain = _mm512_setzero_ps();
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = lanes_x16(n - i < 16 ? n - i : 16);
+        __m512 e = exp_f32_x16(_mm512_sub_ps(_mm512_maskz_loadu_ps(m, x + i), max));
+        chain = _mm512_mask_add_ps(chain, m, chain, e);
+        _mm512_mask_storeu_ps(x + i, m, e);
+    }
+    __m512 sum = _mm512_set1_ps(chains_sum_x16(chain));
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = lanes_x16(n - i < 16 ? n - i : 16);
+        _mm512_mask_storeu_ps(x + i, m, _mm512_div_ps(_mm512_maskz_loadu_ps(m, x + i), sum));
+    }
+}
+
+#endif
