@@ -74,7 +74,21 @@ $(BENCHES): $(BUILD)/bench/%: $(BUILD)/bench/kern/%.o $(BUILD)/libkexa.a
 bench: $(BENCHES)
 	@for b in $(BENCHES); do echo "== $$b"; $$b || exit 1; done
 
-tests: $(TESTS)
+# Code point classes, made from utf8proc's tables.
+$(BUILD)/gen/unicode_table.h: tools/gen_unicode.c src/text/unicode.h
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $< -o $(BUILD)/gen/gen_unicode $(shell pkg-config --libs libutf8proc)
+	$(BUILD)/gen/gen_unicode > $@.part
+	@mv $@.part $@
+
+$(BUILD)/src/text/unicode.o: $(BUILD)/gen/unicode_table.h
+
+# What tests/e2e/test_tokenizers.py drives; it has its own main.
+$(BUILD)/tests/unit/text/tokenize_lines: $(BUILD)/tests/unit/text/tokenize_lines.o \
+                                         $(BUILD)/libkexa.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+tests: $(TESTS) $(BUILD)/tests/unit/text/tokenize_lines
 
 # What kexa reads from a model file, as JSON (tests/e2e/test_formats.py compares it).
 $(BUILD)/tests/unit/format/dump_tensors: $(BUILD)/tests/unit/format/dump_tensors.o \

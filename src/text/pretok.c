@@ -1,0 +1,201 @@
+#include "text/pretok.h"
+
+#include "text/unicode.h"
+
+static bool is_other(struct unit u)
+{
+    return u.len && !(u.class & (UC_SPACE | UC_LETTER | UC_NUMBER));
+}
+
+static const uint8_t *skip_class(const uint8_t *at, const uint8_t *end, unsigned class)
+{
+    for (struct unit u = unit_at(at, end); u.class & class; u = unit_at(at, end))
+        at += u.len;
+    return at;
+}
+
+static const uint8_t *skip_other(const uint8_t *at, const uint8_t *end)
+{
+    for (struct unit u = unit_at(at, end); is_other(u); u = unit_at(at, end))
+        at += u.len;
+    return at;
+}
+
+/* 's 't 're 've 'm 'll 'd at `at`: its length, or 0.  fold: 0x20 for either case. */
+static size_t contraction(const uint8_t *at, const uint8_t *end, uint8_t fold)
+{
+    size_t left = (size_t)(end - at);
+    if (left < 2 || *at != '\'')
+        return 0;
+    uint8_t a = at[1] | fold, b = left > 2 ? at[2] | fold : 0;
+    if (a == 's' || a == 't' || a == 'm' || a == 'd')
+        return 2;
+    bool two = (b == 'e' && (a == 'r' || a == 'v')) || (b == 'l' && a == 'l');
+    return two ? 3 : 0;
+}
+
+/*
+ * \s+(?!\S)|\s+ from a White_Space unit: the whole run where the text (or, for smollm,
+ * the part before a digit) ends with it, else all but its last unit, which may be the
+ * space that the next piece begins with.
+ */
+static size_t space_run(const uint8_t *at, const uint8_t *end, unsigned stop_class)
+{
+    const uint8_t *p = at, *last = at;
+    struct unit u = unit_at(p, end);
+    while (u.class & UC_SPACE) {
+        last = p;
+        p += u.len;
+        u = unit_at(p, end);
+    }
+    bool whole = !u.len || (u.class & stop_class) || last == at;
+    return (size_t)((whole ? p : last) - at);
+}
+
+/*
+ * GPT-2's pattern.  With `digits`, every \p{N} is first cut out alone and the pattern
+ * sees only what is between them.
+ */
+static inline size_t gpt2_or_digits(const uint8_t *at, const uint8_t *end, bool digits)
+{
+    size_t n = contraction(at, end, 0);
+    if (n)
+        return n;
+    struct unit u = unit_at(at, end);
+    if (digits && (u.class & UC_NUMBER))
+        return u.len;
+    struct unit first = u;
+    const uint8_t *p = at;
+    if (u.cp == ' ')
+        first = unit_at(++p, end);
+    if (first.class & UC_LETTER)
+        return (size_t)(skip_class(p + first.len, end, UC_LETTER) - at);
+    if (!digits && (first.class & UC_NUMBER))
+        return (size_t)(skip_class(p + first.len, end, UC_NUMBER) - at);
+    if (is_other(first))
+        return (size_t)(skip_other(p + first.len, end) - at);
+    return space_run(at, end, digits ? UC_NUMBER : 0);
+}
+
+static size_t next_gpt2(const uint8_t *at, const uint8_t *end)
+{
+    return gpt2_or_digits(at, end, false);
+}
+
+static size_t next_smollm(const uint8_t *at, const uint8_t *end)
+{
+    return gpt2_or_digits(at, end, true);
+}
+
+/* (?:L M*(?: L M*)*)+ from a letter: words joined by single spaces. */
+static const uint8_t *skip_words(const uint8_t *at, const uint8_t *end)
+{
+    for (;;) {
+        at += unit_at(at, end).len;
+        at = skip_class(at, end, UC_MARK);
+        struct unit u = unit_at(at, end);
+        if (u.cp == ' ')
+            u = unit_at(++at, end);
+        else if (u.class & UC_LETTER)
+            continue;
+        else
+            return at;
+        if (!(u.class & UC_LETTER))
+            return at - 1;
+    }
+}
+
+/* \s*[\r\n] : up to and with the last line break of the run; 0 if it has none. */
+static size_t line_breaks(const uint8_t *at, const uint8_t *end)
+{
+    const uint8_t *p = at;
+    size_t n = 0;
+    for (struct unit u = unit_at(p, end); u.class & UC_SPACE; u = unit_at(p, end)) {
+        p += u.len;
+        if (u.cp == '\r' || u.cp == '\n')
+            n = (size_t)(p - at);
+    }
+    return n;
+}
+
+/*
+ * The order of tests is the order of the pattern's alternatives.  The / in its tail
+ * class [\r\n/]? never matters: the run before it has already taken every slash.
+ */
+static size_t next_exaone_moe_ascii(const uint8_t *at, const uint8_t *end)
+{
+    size_t n = contraction(at, end, 0x20);
+    if (n)
+        return n;
+    struct unit u = unit_at(at, end), v = unit_at(at + u.len, end);
+    bool is_break = u.cp == '\r' || u.cp == '\n';
+    if (u.class & UC_LETTER)
+        return (size_t)(skip_words(at, end) - at);
+    if (u.class & UC_NUMBER)
+        return u.len;
+    if (!is_break && (v.class & UC_LETTER))
+        return (size_t)(skip_words(at + u.len, end) - at);
+    if (is_other(u) || (u.cp == ' ' && is_other(v))) {
+        const uint8_t *p = skip_other(at + u.len, end);
+        struct unit tail = unit_at(p, end);
+        if (tail.cp == '\r' || tail.cp == '\n')
+            p++;
+        return (size_t)(p - at);
+    }
+    n = line_breaks(at, end);
+    return n ? n : space_run(at, end, 0);
+}
+
+/*
+ * The model's own pattern says (?i:'s|...), and under Unicode's case folding U+017F, the
+ * long s, is an s too: 'ſ is cut off as a contraction.  No other letter of the seven has
+ * a third form.
+ */
+static size_t next_exaone_moe(const uint8_t *at, const uint8_t *end)
+{
+    static const uint8_t long_s[] = { '\'', 0xC5, 0xBF };
+    if ((size_t)(end - at) >= sizeof long_s && !memcmp(at, long_s, sizeof long_s))
+        return sizeof long_s;
+    return next_exaone_moe_ascii(at, end);
+}
+
+const struct pretok pretoks[] = {
+    { "smollm", next_smollm, "smollm",
+      { "digits + bytelevel:" PRETOK_GPT2_REGEX,
+        "split:\\p{N} + bytelevel:" PRETOK_GPT2_REGEX,
+        "split:\\p{N} + split:" PRETOK_GPT2_REGEX " + bytelevel" } },
+    { "gpt2", next_gpt2, "gpt-2 gpt2",
+      { "bytelevel:" PRETOK_GPT2_REGEX, "split:" PRETOK_GPT2_REGEX " + bytelevel" } },
+    { "exaone4", next_gpt2, "exaone4", { 0 } },
+    { "exaone-moe", next_exaone_moe, "exaone-moe",
+      { "split:" PRETOK_EXAONE_MOE_REGEX " + bytelevel" } },
+    { "exaone-moe", next_exaone_moe_ascii, NULL,
+      { "split:" PRETOK_EXAONE_MOE_ASCII_REGEX " + bytelevel" } },
+    { 0 }
+};
+
+static bool list_has(const char *list, struct bytes word)
+{
+    while (*list) {
+        size_t n = strcspn(list, " ");
+        if (bytes_eq(word, (struct bytes){ (const uint8_t *)list, n }))
+            return true;
+        list += n + (list[n] == ' ');
+    }
+    return false;
+}
+
+const struct pretok *pretok_find(struct bytes gguf_name)
+{
+    for (const struct pretok *p = pretoks; p->name; p++)
+        if (p->gguf_names && list_has(p->gguf_names, gguf_name))
+            return p;
+    return NULL;
+}
+
+void pretok_list(struct buf *out)
+{
+    for (const struct pretok *p = pretoks; p->name; p++)
+        if (p->gguf_names)
+            buf_printf(out, "%s%s", p == pretoks ? "" : ", ", p->name);
+}

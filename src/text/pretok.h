@@ -1,0 +1,58 @@
+/*
+ * pretok: cuts text into the pieces inside which BPE merges.
+ *
+ * The known patterns are hand-written scanners over the Unicode classes L, M, N and
+ * White_Space, without backtracking.  Each is checked against the regular expression
+ * it stands for (tests/unit/text/test_pretok.c) and against the `tokenizers` package.
+ */
+#ifndef KEXA_TEXT_PRETOK_H
+#define KEXA_TEXT_PRETOK_H
+
+#include "base/base.h"
+
+#include <jansson.h>
+
+/* Length in bytes of the piece that starts at `at`; at least 1 where at < end. */
+typedef size_t pretok_next_fn(const uint8_t *at, const uint8_t *end);
+
+struct pretok {
+    const char *name;
+    pretok_next_fn *next;
+    const char *gguf_names;               /* of tokenizer.ggml.pre, separated by spaces; NULL */
+    const char *json[3];                  /* spellings in tokenizer.json, as pretok_spell() */
+};
+
+extern const struct pretok pretoks[];     /* ends with a NULL name */
+
+/* By the name that GGUF files use; NULL if unknown. */
+const struct pretok *pretok_find(struct bytes gguf_name);
+
+/* All known names, as in "smollm, gpt2", for messages. */
+void pretok_list(struct buf *out);
+
+/*
+ * The pre_tokenizer value of a tokenizer.json as one line, its steps joined by " + ":
+ *   digits           Digits with individual_digits
+ *   split:PATTERN    Split that keeps every match as a piece
+ *   bytelevel        ByteLevel without a pattern of its own
+ *   bytelevel:...    ByteLevel with use_regex, followed by GPT-2's pattern
+ * Other steps and settings are refused with a message that names them.
+ */
+bool pretok_spell(const json_t *v, struct buf *out, struct err *err);
+
+/* The scanner for a pre_tokenizer value.  An unknown one is refused with a message that
+ * quotes it.  NULL on failure. */
+const struct pretok *pretok_of_json(const json_t *v, struct err *err);
+
+/* The patterns the scanners stand for (alternatives, leftmost-first). */
+#define PRETOK_GPT2_REGEX \
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+#define PRETOK_EXAONE_MOE_TAIL \
+    "|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}" \
+    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"
+#define PRETOK_EXAONE_MOE_REGEX \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)" PRETOK_EXAONE_MOE_TAIL
+#define PRETOK_EXAONE_MOE_ASCII_REGEX \
+    "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])" PRETOK_EXAONE_MOE_TAIL
+
+#endif

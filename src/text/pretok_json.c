@@ -1,0 +1,93 @@
+#include "text/pretok.h"
+
+enum { MAX_STEPS = 8 };
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *s = json_string_value(json_object_get(object, key));
+    return s ? s : "";
+}
+
+static bool is_true(const json_t *object, const char *key)
+{
+    return json_is_true(json_object_get(object, key));
+}
+
+static bool refuse(const char *what, const json_t *v, struct err *err)
+{
+    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+    struct buf known = { 0 };
+    pretok_list(&known);
+    fail(err, ERR_UNSUPPORTED, "%s: %.400s; the known pre-tokenizers are %s", what,
+         text ? text : "?", known.at ? known.at : "?");
+    buf_release(&known);
+    free(text);
+    return false;
+}
+
+/*
+ * Every known pattern matches all text, so cutting out the matches (Isolated) and
+ * dropping what is between them (Removed, inverted) are the same.
+ */
+static bool spell_split(const json_t *v, struct buf *out, struct err *err)
+{
+    const char *how = text_of(v, "behavior");
+    const json_t *pattern = json_object_get(v, "pattern");
+    bool keeps = !strcmp(how, "Isolated") || (!strcmp(how, "Removed") && is_true(v, "invert"));
+    if (!keeps || !json_is_string(json_object_get(pattern, "Regex")))
+        return refuse("a Split step that is not an isolating Regex", v, err);
+    buf_printf(out, "split:%s", text_of(pattern, "Regex"));
+    return true;
+}
+
+static bool spell_step(const json_t *v, struct buf *out, struct err *err)
+{
+    const char *type = text_of(v, "type");
+    if (!strcmp(type, "Split"))
+        return spell_split(v, out, err);
+    if (!strcmp(type, "Digits") && is_true(v, "individual_digits")) {
+        buf_text(out, "digits");
+        return true;
+    }
+    if (!strcmp(type, "ByteLevel") && !is_true(v, "add_prefix_space")) {
+        const json_t *use = json_object_get(v, "use_regex");
+        buf_text(out, !use || json_is_true(use) ? "bytelevel:" PRETOK_GPT2_REGEX : "bytelevel");
+        return true;
+    }
+    return refuse("this build cannot do the pre_tokenizer step", v, err);
+}
+
+bool pretok_spell(const json_t *v, struct buf *out, struct err *err)
+{
+    const json_t *steps = json_object_get(v, "pretokenizers");
+    if (strcmp(text_of(v, "type"), "Sequence"))
+        return spell_step(v, out, err);
+    size_t n = json_array_size(steps);
+    if (n > MAX_STEPS)
+        return fail(err, ERR_UNSUPPORTED, "the pre_tokenizer has %zu steps; the most is %d",
+                    n, MAX_STEPS);
+    for (size_t i = 0; i < n; i++) {
+        buf_text(out, i ? " + " : "");
+        if (!spell_step(json_array_get(steps, i), out, err))
+            return false;
+    }
+    return true;
+}
+
+const struct pretok *pretok_of_json(const json_t *v, struct err *err)
+{
+    struct buf spelling = { 0 };
+    const struct pretok *found = NULL;
+    if (!pretok_spell(v, &spelling, err) || !buf_ok(&spelling, err)) {
+        buf_release(&spelling);
+        return NULL;
+    }
+    for (const struct pretok *p = pretoks; p->name && !found; p++)
+        for (size_t i = 0; i < sizeof p->json / sizeof *p->json && p->json[i]; i++)
+            if (spelling.len && !strcmp(spelling.at, p->json[i]))
+                found = p;
+    buf_release(&spelling);
+    if (!found)
+        refuse("this build has no scanner for the pre_tokenizer", v, err);
+    return found;
+}

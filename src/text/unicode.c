@@ -1,0 +1,119 @@
+#include "text/unicode.h"
+
+#include <utf8proc.h>
+
+#include "unicode_table.h"
+
+/*
+ * Well-formed sequences (Unicode chapter 3, table 3-7): the first byte fixes the length
+ * and the range of the second; the rest are 80..BF.
+ */
+uint32_t utf8_decode_wide(const uint8_t *at, const uint8_t *end, unsigned *len)
+{
+    uint8_t b = at[0], low = 0x80, high = 0xBF;
+    unsigned n = b >= 0xF0 ? 4 : b >= 0xE0 ? 3 : 2;
+    *len = 1;
+    if (b < 0x80)
+        return b;
+    if (b < 0xC2 || b > 0xF4 || (size_t)(end - at) < n)
+        return UTF8_BROKEN;
+    if (b == 0xE0)
+        low = 0xA0;                       /* shorter forms exist */
+    else if (b == 0xED)
+        high = 0x9F;                      /* surrogates */
+    else if (b == 0xF0)
+        low = 0x90;
+    else if (b == 0xF4)
+        high = 0x8F;                      /* above U+10FFFF */
+    if (at[1] < low || at[1] > high)
+        return UTF8_BROKEN;
+    uint32_t cp = b & (0x7Fu >> n);
+    for (unsigned i = 1; i < n; i++) {
+        if ((at[i] & 0xC0) != 0x80)
+            return UTF8_BROKEN;
+        cp = cp << 6 | (at[i] & 0x3F);
+    }
+    *len = n;
+    return cp;
+}
+
+unsigned utf8_encode(uint32_t cp, uint8_t out[4])
+{
+    if (cp < 0x80) {
+        out[0] = (uint8_t)cp;
+        return 1;
+    }
+    unsigned n = cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
+    for (unsigned i = n - 1; i > 0; i--, cp >>= 6)
+        out[i] = (uint8_t)(0x80 | (cp & 0x3F));
+    out[0] = (uint8_t)(cp | (0xF00u >> n & 0xFF));
+    return n;
+}
+
+struct unit unit_before(const uint8_t *low, const uint8_t *at)
+{
+    for (unsigned back = 1; back <= 4 && low + back <= at; back++) {
+        struct unit u = unit_at(at - back, at);
+        if (u.cp != UTF8_BROKEN && u.len == back)
+            return u;
+    }
+    return (struct unit){ UTF8_BROKEN, 1, 0 };
+}
+
+bool unicode_is_nfc(struct bytes text)
+{
+    const uint8_t *at = text.at, *end = at + text.len;
+    while (at < end) {
+        struct unit u = unit_at(at, end);
+        if (u.class & UC_COMPOSES)
+            return false;
+        at += u.len;
+    }
+    return true;
+}
+
+static void put_cps(struct buf *out, const int32_t *cp, size_t n)
+{
+    uint8_t bytes[4];
+    for (size_t i = 0; i < n; i++)
+        buf_put(out, bytes, utf8_encode((uint32_t)cp[i], bytes));
+}
+
+/* `run` is well-formed and not empty. */
+static bool put_run_as_nfc(struct bytes run, struct buf *out, struct err *err)
+{
+    if (unicode_is_nfc(run)) {
+        buf_put(out, run.at, run.len);
+        return true;
+    }
+    utf8proc_ssize_t len = (utf8proc_ssize_t)run.len;
+    utf8proc_option_t how = UTF8PROC_COMPOSE | UTF8PROC_STABLE;
+    utf8proc_ssize_t n = utf8proc_decompose(run.at, len, NULL, 0, how);
+    int32_t *cps = n < 0 ? NULL : mem_take((size_t)n, sizeof *cps);
+    if (!cps)
+        return fail(err, ERR_MEMORY, "no memory to bring %zu bytes of text to NFC", run.len);
+    n = utf8proc_decompose(run.at, len, cps, n, how);
+    n = utf8proc_normalize_utf32(cps, n, how);
+    put_cps(out, cps, (size_t)n);
+    mem_give(cps);
+    return true;
+}
+
+bool unicode_to_nfc(struct bytes text, struct buf *out, struct err *err)
+{
+    const uint8_t *at = text.at, *end = at + text.len, *run = at;
+    while (at < end) {
+        unsigned len;
+        if (utf8_decode(at, end, &len) != UTF8_BROKEN) {
+            at += len;
+            continue;
+        }
+        if (run < at && !put_run_as_nfc((struct bytes){ run, (size_t)(at - run) }, out, err))
+            return false;
+        buf_put(out, at, 1);
+        run = ++at;
+    }
+    if (run < at && !put_run_as_nfc((struct bytes){ run, (size_t)(at - run) }, out, err))
+        return false;
+    return buf_ok(out, err);
+}

@@ -1,0 +1,49 @@
+/*
+ * vocab: the tokens of a tokenizer, and the byte-level alphabet.
+ *
+ * Byte-level BPE writes each byte as one printable code point: bytes 33..126, 161..172
+ * and 174..255 as themselves, the other 68 in increasing order as U+0100, U+0101, ...
+ * So a space is U+0120 and a newline U+010A.  A token has its text as the file spells it
+ * and the bytes it stands for; for control and user-defined tokens these are the same.
+ */
+#ifndef KEXA_TEXT_VOCAB_H
+#define KEXA_TEXT_VOCAB_H
+
+#include "text/tokenizer.h"
+
+enum {
+    MAX_VOCAB = 1 << 22,                  /* ids are below this */
+    MAX_TOKEN_BYTES = 1 << 16
+};
+
+struct token {
+    size_t text_at, bytes_at;             /* in vocab.blob */
+    uint32_t text_len, bytes_len;
+    uint8_t kind;                         /* enum token_kind */
+    bool used;                            /* false: a hole in the numbering */
+    bool added;                           /* found by matching, not by merging */
+};
+
+struct vocab {
+    struct token *tok;
+    uint32_t n, cap;                      /* ids are below n */
+    uint32_t n_used;
+    struct buf blob;
+    struct map by_text;                   /* after vocab_index() */
+    int32_t byte_id[256];                 /* the token of one byte; NO_TOKEN */
+};
+
+/* Sets token `id`; the last text given to an id stays.  `spelled`: in the byte-level
+ * alphabet.  Text outside that alphabet stands for itself. */
+bool vocab_put(struct vocab *v, uint64_t id, struct bytes text, enum token_kind kind,
+               bool spelled, struct err *err);
+
+/* Builds by_text and byte_id; refuses numbering with too many holes.  No vocab_put after. */
+bool vocab_index(struct vocab *v, struct err *err);
+void vocab_release(struct vocab *v);
+
+struct bytes vocab_text(const struct vocab *v, uint32_t id);
+struct bytes vocab_bytes(const struct vocab *v, uint32_t id);
+int64_t vocab_find(const struct vocab *v, struct bytes text); /* NO_TOKEN if absent */
+
+#endif
