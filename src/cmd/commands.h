@@ -8,6 +8,7 @@
 #include "cmd/options.h"
 
 #define COMMANDS(X) \
+    X(doctor) \
     X(help)
 
 #define X(name) extern const struct command name##_command;
