@@ -51,8 +51,7 @@ static void pause_cpu(void)
 #endif
 }
 
-/* Flush denormals to zero and read them as zero; returns the old state. */
-static unsigned flush_denormals(void)
+unsigned denormals_flush(void)
 {
 #if defined(__x86_64__)
     unsigned old = _mm_getcsr();
@@ -63,7 +62,7 @@ static unsigned flush_denormals(void)
 #endif
 }
 
-static void restore_denormals(unsigned old)
+void denormals_restore(unsigned old)
 {
 #if defined(__x86_64__)
     _mm_setcsr(old);
@@ -102,7 +101,7 @@ static void *worker_main(void *arg)
 {
     struct worker me = *(struct worker *)arg;
     mem_give(arg);
-    flush_denormals();
+    denormals_flush();
     uint32_t seen = 0;
     for (;;) {
         seen = wait_change(&me.pool->epoch, seen);
@@ -170,7 +169,7 @@ int pool_threads(const struct pool *p)
 
 void pool_run(struct pool *p, size_t n, size_t grain, pool_fn *fn, void *arg)
 {
-    unsigned old = flush_denormals();
+    unsigned old = denormals_flush();
     check(grain > 0);
     if (!p || p->n_threads == 1 || n <= grain) {
         if (n)
@@ -188,5 +187,5 @@ void pool_run(struct pool *p, size_t n, size_t grain, pool_fn *fn, void *arg)
         for (uint32_t left = p->inside; left; left = p->inside)
             wait_change(&p->inside, left);
     }
-    restore_denormals(old);
+    denormals_restore(old);
 }

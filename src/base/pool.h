@@ -22,4 +22,9 @@ void pool_close(struct pool *p);
 int pool_threads(const struct pool *p);
 void pool_run(struct pool *p, size_t n, size_t grain, pool_fn *fn, void *arg);
 
+/* Flush denormals to zero and read them as zero in this thread; gives the old state back to
+ * denormals_restore().  A forward step runs between the two. */
+unsigned denormals_flush(void);
+void denormals_restore(unsigned old);
+
 #endif

@@ -1,0 +1,287 @@
+/*
+ * exaone_moe: K-EXAONE 1.0 (236B-A23B), and per-layer windows and SwiGLU clamps as 2.0
+ * needs them.  "K-EXAONE Technical Report", arXiv 2601.01739; K-EXAONE 2.0 card, 2026.
+ *
+ *     h  = x + O Attn(RMS(x; input_layernorm))
+ *     x' = h + FFN(RMS(h; post_attention_layernorm))      (a pre-FFN norm, as in Llama)
+ *
+ * Sliding layers see `window` tokens (the current one included) and have RoPE; global
+ * layers see all and have none.  q and k are RMS-normed per head before RoPE.  The first
+ * layers are dense; the others have a sigmoid router whose bias selects but does not
+ * weigh, and a shared expert.  The MTP block is dense, global, without RoPE.
+ */
+#include "model/model.h"
+
+#define P(f) offsetof(struct plan, f)
+#define R(f) (offsetof(struct plan, router) + offsetof(struct moe_router, f))
+static const struct config_key keys[] = {
+    { "num_hidden_layers", NULL, "block_count", CONFIG_U32, true, P(n_layers), 1, LAYERS_MAX },
+    { "num_nextn_predict_layers", NULL, "nextn_predict_layers", CONFIG_U32, false, P(n_mtp),
+      0, 1 },
+    { "tie_word_embeddings", NULL, NULL, CONFIG_BOOL, false, P(tied), 0, 1 },
+    { "num_experts", "n_routed_experts", "expert_count", CONFIG_U32, true, R(n), 1,
+      MOE_EXPERTS_MAX },
+    { "num_experts_per_tok", NULL, "expert_used_count", CONFIG_U32, true, R(top_k), 1,
+      MOE_TOPK_MAX },
+    { "n_group", NULL, "expert_group_count", CONFIG_U32, false, R(n_group), 1, MOE_EXPERTS_MAX },
+    { "topk_group", NULL, "expert_group_used_count", CONFIG_U32, false, R(topk_group), 1,
+      MOE_EXPERTS_MAX },
+    { "norm_topk_prob", NULL, "expert_weights_norm", CONFIG_BOOL, false, R(norm_topk), 0, 1 },
+    { "moe_intermediate_size", NULL, "expert_feed_forward_length", CONFIG_U32, true,
+      P(expert_ffn), 1, 1 << 22 },
+    { "num_shared_experts", "n_shared_experts", "expert_shared_count", CONFIG_U32, false,
+      P(n_shared), 0, 64 },
+    { "first_k_dense_replace", "first_last_k_dense_replace", "leading_dense_block_count",
+      CONFIG_U32, false, P(first_dense), 0, LAYERS_MAX },
+    { .at = SIZE_MAX }
+};
+
+struct scale {
+    double routed;
+};
+
+static const struct config_key scale_keys[] = {
+    { "routed_scaling_factor", NULL, "expert_weights_scale", CONFIG_F64, false,
+      offsetof(struct scale, routed), -1e6, 1e6 },
+    { .at = SIZE_MAX }
+};
+#undef P
+#undef R
+
+static bool read_router(struct plan *p, const struct config *c, struct err *err)
+{
+    struct scale s = { 2.5 };
+    if (!config_read(c, scale_keys, &s, err))
+        return false;
+    p->router.scale = (float)s.routed;
+    p->router.scoring = MOE_SIGMOID;
+    p->router_bias = true;
+    const char *scoring = config_hf_string(c, "scoring_func");
+    const struct gguf_kv *kv = config_gguf(c, "expert_gating_func");
+    uint64_t gating = 2;
+    if (kv && !gguf_elem_u64(kv, 0, &gating))
+        return fail(err, ERR_FORMAT, "%s: expert_gating_func is not a number", c->file);
+    if ((scoring && strcmp(scoring, "sigmoid")) || (gating != 2 && gating != 0))
+        return fail(err, ERR_UNSUPPORTED, "%s: router scoring %s%llu; exaone_moe has sigmoid",
+                    c->file, scoring ? scoring : "function ", (unsigned long long)gating);
+    return true;
+}
+
+/* The window of layer i by the newest key the config has; 0: global. */
+static bool hf_window(const struct config *c, uint32_t window, uint32_t i, uint32_t *out,
+                      struct err *err)
+{
+    double v = 0;
+    uint64_t n = 0;
+    bool found = false;
+    json_t *types = config_json(c, "layer_types"), *pattern;
+    pattern = config_json(c, "sliding_window_pattern");
+    if (config_json(c, "sliding_windows")) {
+        if (!config_list(c, "sliding_windows", NULL, i, &v, &n, &found, err))
+            return false;
+        *out = v >= 0 && v <= (1 << 28) ? (uint32_t)v : 0;
+        return true;
+    }
+    bool sliding = false;
+    if (json_is_array(types)) {
+        const char *t = json_string_value(json_array_get(types, i));
+        if (!t || (strcmp(t, "sliding_attention") && strcmp(t, "full_attention")))
+            return fail(err, ERR_FORMAT, "%s: layer_types[%u] is %s; expected sliding_attention "
+                        "or full_attention", c->file, i, t ? t : "missing");
+        sliding = t[0] == 's';
+    } else if (json_is_string(pattern) && json_string_length(pattern)) {
+        sliding = json_string_value(pattern)[i % json_string_length(pattern)] == 'L';
+    } else if (json_is_integer(pattern) && json_integer_value(pattern) > 0) {
+        sliding = (i + 1) % (uint64_t)json_integer_value(pattern) != 0;
+    }
+    *out = sliding ? window : 0;
+    return true;
+}
+
+static bool gguf_window(const struct config *c, uint32_t window, uint32_t i, uint32_t *out,
+                        struct err *err)
+{
+    double v = 4;
+    uint64_t n = 1;
+    bool found = false;
+    const struct gguf_kv *kv = config_gguf(c, "attention.sliding_window_pattern");
+    if (kv && kv->type == GGUF_ARRAY && i >= kv->n) {
+        *out = 0;                         /* the MTP block, when the list ends before it */
+        return true;
+    }
+    if (!config_list(c, NULL, "attention.sliding_window_pattern", i, &v, &n, &found, err))
+        return false;
+    bool sliding = n > 1 ? v != 0 : v >= 1 && (i + 1) % (uint64_t)v != 0;
+    *out = sliding ? window : 0;
+    return true;
+}
+
+static bool mtp_window(const struct config *c, uint32_t window, uint32_t j, uint32_t *out,
+                       struct err *err)
+{
+    double v = 0;
+    uint64_t n = 0;
+    bool found = false;
+    *out = 0;
+    if (config_json(c, "mtp_sliding_windows")) {
+        if (!config_list(c, "mtp_sliding_windows", NULL, j, &v, &n, &found, err))
+            return false;
+        *out = v > 0 && v <= (1 << 28) ? (uint32_t)v : 0;
+        return true;
+    }
+    const char *t = json_string_value(json_array_get(config_json(c, "mtp_layer_types"), j));
+    if (t && !strcmp(t, "sliding_attention"))
+        *out = window;
+    return true;
+}
+
+static bool read_window(const struct config *c, const struct plan *p, uint32_t i, uint32_t *out,
+                        struct err *err)
+{
+    double window = 0;
+    uint64_t n = 1;
+    bool found = false;
+    if (!config_list(c, "sliding_window", "attention.sliding_window", 0, &window, &n, &found, err))
+        return false;
+    if (!(window >= 0 && window <= (1 << 28)))
+        return fail(err, ERR_FORMAT, "%s: sliding window %g; expected 1 to 2^28", c->file, window);
+    uint32_t w = (uint32_t)window;
+    if (c->gguf)
+        return gguf_window(c, w, i, out, err);
+    return plan_is_mtp(p, i) ? mtp_window(c, w, i - p->n_layers, out, err)
+                             : hf_window(c, w, i, out, err);
+}
+
+static bool is_dense(const struct config *c, const struct plan *p, uint32_t i)
+{
+    json_t *types = config_json(c, "mlp_layer_types"), *old = config_json(c, "is_moe_layer");
+    if (plan_is_mtp(p, i))
+        return true;
+    if (json_is_array(types))
+        return json_string_value(json_array_get(types, i))
+               && !strcmp(json_string_value(json_array_get(types, i)), "dense");
+    if (json_is_array(old))
+        return !json_is_true(json_array_get(old, i));
+    return i < p->first_dense;
+}
+
+static bool fill_layer(struct plan *p, const struct config *c, uint32_t i, struct err *err)
+{
+    struct layer_plan *l = &p->layer[i];
+    double limit = 0;
+    uint64_t n = 0;
+    bool found = false;
+    if (!read_window(c, p, i, &l->window, err))
+        return false;
+    if (!plan_is_mtp(p, i)
+        && !config_list(c, "swiglu_limits", "swiglu_limits", i, &limit, &n, &found, err))
+        return false;
+    l->swiglu_limit = (float)limit;
+    l->rope = l->window != 0;
+    l->qk_norm = true;
+    l->sparse = !is_dense(c, p, i);
+    l->ffn = l->sparse ? p->expert_ffn : p->ffn;
+    l->shared_ffn = l->sparse ? p->n_shared * p->expert_ffn : 0;
+    return true;
+}
+
+/* GGUF counts the MTP blocks in block_count; the first release's config.json has MTP
+ * weights but no key for them. */
+static bool count_layers(struct plan *p, const struct config *c, struct err *err)
+{
+    if (!c->gguf) {
+        if (c->mtp_weights && !config_json(c, "num_nextn_predict_layers"))
+            p->n_mtp = 1;
+        return true;
+    }
+    if (p->n_mtp >= p->n_layers)
+        return fail(err, ERR_FORMAT, "%s: %u MTP blocks in %u blocks", c->file, p->n_mtp,
+                    p->n_layers);
+    p->n_layers -= p->n_mtp;
+    return true;
+}
+
+static bool fill(struct plan *p, const struct config *c, struct err *err)
+{
+    p->rope = (struct rope_plan){ .base = 1e6, .low = 1, .high = 4, .original_context = 8192 };
+    p->router = (struct moe_router){ .n_group = 1, .topk_group = 1, .norm_topk = true };
+    if (!config_read(c, config_common_keys, p, err) || !config_read(c, keys, p, err)
+        || !config_read_rope(c, &p->rope, err) || !read_router(p, c, err)
+        || !count_layers(p, c, err))
+        return false;
+    plan_fill_defaults(p, c);
+    p->rope.layout = ROPE_HALF;
+    if (!plan_take_layers(p, c->file, err))
+        return false;
+    for (uint32_t i = 0; i < plan_all_layers(p); i++)
+        if (!fill_layer(p, c, i, err))
+            return false;
+    return true;
+}
+
+#define M(f) offsetof(struct weights, f)
+#define L(f) offsetof(struct layer_weights, f)
+#define T(f) offsetof(struct mtp_weights, f)
+static const struct weight_row rows[] = {
+    { SCOPE_MODEL, WHEN_ALWAYS, "token_embd.weight", "model.embed_tokens.weight", NULL,
+      DIM_VOCAB, DIM_HIDDEN, M(embed), false },
+    { SCOPE_LAYER, WHEN_ALWAYS, "attn_norm.weight", "input_layernorm.weight", NULL,
+      DIM_ONE, DIM_HIDDEN, L(attn_norm), false },
+    { SCOPE_LAYER, WHEN_ALWAYS, "attn_q.weight", "self_attn.q_proj.weight", NULL,
+      DIM_Q, DIM_HIDDEN, L(q), false },
+    { SCOPE_LAYER, WHEN_ALWAYS, "attn_k.weight", "self_attn.k_proj.weight", NULL,
+      DIM_KV, DIM_HIDDEN, L(k), false },
+    { SCOPE_LAYER, WHEN_ALWAYS, "attn_v.weight", "self_attn.v_proj.weight", NULL,
+      DIM_KV, DIM_HIDDEN, L(v), false },
+    { SCOPE_LAYER, WHEN_ALWAYS, "attn_output.weight", "self_attn.o_proj.weight", NULL,
+      DIM_HIDDEN, DIM_Q, L(o), false },
+    { SCOPE_LAYER, WHEN_QK_NORM, "attn_q_norm.weight", "self_attn.q_norm.weight", NULL,
+      DIM_ONE, DIM_HEAD, L(q_norm), false },
+    { SCOPE_LAYER, WHEN_QK_NORM, "attn_k_norm.weight", "self_attn.k_norm.weight", NULL,
+      DIM_ONE, DIM_HEAD, L(k_norm), false },
+    { SCOPE_LAYER, WHEN_ALWAYS, "ffn_norm.weight", "post_attention_layernorm.weight", NULL,
+      DIM_ONE, DIM_HIDDEN, L(ffn_norm), false },
+    { SCOPE_LAYER, WHEN_DENSE, "ffn_gate.weight", "mlp.gate_proj.weight", NULL,
+      DIM_FFN, DIM_HIDDEN, L(gate), false },
+    { SCOPE_LAYER, WHEN_DENSE, "ffn_up.weight", "mlp.up_proj.weight", NULL,
+      DIM_FFN, DIM_HIDDEN, L(up), false },
+    { SCOPE_LAYER, WHEN_DENSE, "ffn_down.weight", "mlp.down_proj.weight", NULL,
+      DIM_HIDDEN, DIM_FFN, L(down), false },
+    { SCOPE_LAYER, WHEN_SPARSE, "ffn_gate_inp.weight", "mlp.gate.weight", NULL,
+      DIM_EXPERTS, DIM_HIDDEN, L(router), true },
+    { SCOPE_LAYER, WHEN_ROUTER_BIAS, "exp_probs_b.bias", "mlp.e_score_correction_bias",
+      "mlp.gate.e_score_correction_bias", DIM_ONE, DIM_EXPERTS, L(router_bias), false },
+    { SCOPE_EXPERT, WHEN_ALWAYS, "ffn_gate_exps.weight", "mlp.experts.%u.gate_proj.weight",
+      "mlp.experts.gate_up_proj", DIM_FFN, DIM_HIDDEN, L(gate_e), false },
+    { SCOPE_EXPERT, WHEN_ALWAYS, "ffn_up_exps.weight", "mlp.experts.%u.up_proj.weight",
+      "mlp.experts.gate_up_proj", DIM_FFN, DIM_HIDDEN, L(up_e), false },
+    { SCOPE_EXPERT, WHEN_ALWAYS, "ffn_down_exps.weight", "mlp.experts.%u.down_proj.weight",
+      "mlp.experts.down_proj", DIM_HIDDEN, DIM_FFN, L(down_e), false },
+    { SCOPE_LAYER, WHEN_SHARED, "ffn_gate_shexp.weight", "mlp.shared_experts.gate_proj.weight",
+      NULL, DIM_SHARED, DIM_HIDDEN, L(gate_s), false },
+    { SCOPE_LAYER, WHEN_SHARED, "ffn_up_shexp.weight", "mlp.shared_experts.up_proj.weight",
+      NULL, DIM_SHARED, DIM_HIDDEN, L(up_s), false },
+    { SCOPE_LAYER, WHEN_SHARED, "ffn_down_shexp.weight", "mlp.shared_experts.down_proj.weight",
+      NULL, DIM_HIDDEN, DIM_SHARED, L(down_s), false },
+    { SCOPE_MODEL, WHEN_ALWAYS, "output_norm.weight", "model.norm.weight", NULL,
+      DIM_ONE, DIM_HIDDEN, M(norm), false },
+    { SCOPE_MODEL, WHEN_UNTIED, "output.weight", "lm_head.weight", NULL,
+      DIM_VOCAB, DIM_HIDDEN, M(head), false },
+    { SCOPE_MTP, WHEN_ALWAYS, "nextn.eh_proj.weight", "mtp.fc.weight", NULL,
+      DIM_HIDDEN, DIM_TWO_HIDDEN, T(fc), false },
+    { SCOPE_MTP, WHEN_ALWAYS, "nextn.enorm.weight", "mtp.pre_fc_norm_embedding.weight", NULL,
+      DIM_ONE, DIM_HIDDEN, T(embed_norm), false },
+    { SCOPE_MTP, WHEN_ALWAYS, "nextn.hnorm.weight", "mtp.pre_fc_norm_hidden.weight", NULL,
+      DIM_ONE, DIM_HIDDEN, T(hidden_norm), false },
+    { SCOPE_MTP, WHEN_ALWAYS, "nextn.shared_head_norm.weight", "mtp.norm.weight", NULL,
+      DIM_ONE, DIM_HIDDEN, T(norm), false },
+    { .at = SIZE_MAX }
+};
+
+static const char *const hf_types[] = { "exaone_moe", NULL };
+static const char *const archs[] = { "exaone-moe", NULL };
+
+const struct family family_exaone_moe = {
+    .name = "exaone_moe", .hf_types = hf_types, .gguf_archs = archs, .fill = fill,
+    .weights = rows, .hf_layers = "model.layers.%u.", .hf_mtp = "mtp.layers.%u.",
+};

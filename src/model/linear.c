@@ -1,0 +1,135 @@
+#include "model/model.h"
+
+enum { UNIT_ROWS = 32 };                  /* weight rows of one claimable unit */
+
+enum numeric_class weight_class(const struct model *m, const struct weight *w)
+{
+    return m->numerics == NUMERICS_F32 || w->f32_class ? CLASS_F32 : w->type->numeric;
+}
+
+static unsigned classes_of(const struct model *m, const struct weight *const *w, size_t n)
+{
+    unsigned set = 0;
+    for (size_t i = 0; i < n; i++)
+        if (w[i]->data)
+            set |= 1u << weight_class(m, w[i]);
+    return set;
+}
+
+struct prepare {
+    struct model *m;
+    struct acts_buf *x;
+    size_t k;
+    unsigned classes;
+};
+
+static void prepare_rows(void *arg, size_t begin, size_t end, int worker)
+{
+    struct prepare *p = arg;
+    size_t k = p->k;
+    (void)worker;
+    for (size_t r = begin; r < end; r++) {
+        const float *x = p->x->f32 + r * k;
+        if (p->classes & 1u << CLASS_Q8)
+            p->m->kern->quant_q8(p->x->q + r * k, p->x->d + r * (k / 32),
+                                 p->x->sum + r * (k / 32), x, k);
+        if (p->classes & 1u << CLASS_BF16)
+            p->m->kern->round_bf16(p->x->b16 + r * k, x, k);
+    }
+}
+
+void acts_prepare(struct model *m, struct acts_buf *x, size_t rows, size_t k,
+                  const struct weight *const *w, size_t n)
+{
+    struct prepare p = { m, x, k, classes_of(m, w, n) };
+    if (p.classes & ~(1u << CLASS_F32))
+        pool_run(m->pool, rows, 4, prepare_rows, &p);
+}
+
+struct acts acts_at(const struct acts_buf *x, size_t row, size_t k)
+{
+    size_t blocks = k / 32;
+    return (struct acts){ .f32 = x->f32 + row * k, .bf16 = x->b16 + row * k, .q = x->q + row * k,
+                          .d = x->d + row * blocks, .sum = x->sum + row * blocks };
+}
+
+void acts_copy_row(const struct model *m, struct acts_buf *dst, size_t to,
+                   const struct acts_buf *src, size_t from, size_t k,
+                   const struct weight *const *w, size_t n)
+{
+    unsigned set = classes_of(m, w, n);
+    size_t blocks = k / 32;
+    if (set & 1u << CLASS_F32)
+        memcpy(dst->f32 + to * k, src->f32 + from * k, k * sizeof(float));
+    if (set & 1u << CLASS_BF16)
+        memcpy(dst->b16 + to * k, src->b16 + from * k, k * sizeof(bf16));
+    if (set & 1u << CLASS_Q8) {
+        memcpy(dst->q + to * k, src->q + from * k, k);
+        memcpy(dst->d + to * blocks, src->d + from * blocks, blocks * sizeof(float));
+        memcpy(dst->sum + to * blocks, src->sum + from * blocks, blocks * sizeof(int32_t));
+    }
+}
+
+struct linear {
+    struct model *m;
+    const struct linear_job *jobs;
+    size_t n_jobs;
+};
+
+static size_t units_of(const struct linear_job *j)
+{
+    return j->rows ? (j->w->rows + UNIT_ROWS - 1) / UNIT_ROWS : 0;
+}
+
+/* Weight rows [r0, r1) as f32, a panel at a time, through the f32 product. */
+static void run_f32(const struct linear *l, const struct linear_job *j, size_t r0, size_t r1,
+                    int worker)
+{
+    struct model *m = l->m;
+    size_t k = j->w->cols;
+    float *panel = m->ws.panel + (size_t)worker * m->ws.panel_stride;
+    for (size_t r = r0; r < r1; r += PANEL_ROWS) {
+        size_t n = r1 - r < PANEL_ROWS ? r1 - r : PANEL_ROWS;
+        for (size_t i = 0; i < n; i++)
+            j->w->type->dequant(panel + i * k, j->w->data + (r + i) * j->w->row_bytes, k);
+        m->kern->gemm_f32(j->y + r, j->y_stride, panel, k * sizeof(float), &j->x, j->rows, n, k);
+    }
+}
+
+static void run_range(const struct linear *l, const struct linear_job *j, size_t r0, size_t r1,
+                      int worker)
+{
+    const struct weight *w = j->w;
+    if (weight_class(l->m, w) == CLASS_F32 && w->type->numeric != CLASS_F32) {
+        run_f32(l, j, r0, r1, worker);
+        return;
+    }
+    gemm_fn *gemm = kern_gemm(l->m->kern, w->type);
+    gemm(j->y + r0, j->y_stride, w->data + r0 * w->row_bytes, w->row_bytes, &j->x, j->rows,
+         r1 - r0, w->cols);
+}
+
+static void run_units(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct linear *l = arg;
+    size_t at = 0;
+    for (size_t i = 0; i < l->n_jobs && at < end; i++) {
+        size_t n = units_of(&l->jobs[i]), rows = l->jobs[i].w->rows;
+        size_t u0 = begin > at ? begin - at : 0, u1 = end - at < n ? end - at : n;
+        if (u0 < u1) {
+            size_t r1 = u1 * UNIT_ROWS < rows ? u1 * UNIT_ROWS : rows;
+            run_range(l, &l->jobs[i], u0 * UNIT_ROWS, r1, worker);
+        }
+        at += n;
+    }
+}
+
+void linear_run(struct model *m, const struct linear_job *jobs, size_t n_jobs)
+{
+    struct linear l = { m, jobs, n_jobs };
+    size_t units = 0, pieces = (size_t)pool_threads(m->pool) * 4;
+    for (size_t i = 0; i < n_jobs; i++)
+        units += units_of(&jobs[i]);
+    size_t grain = (units + pieces - 1) / pieces;
+    pool_run(m->pool, units, grain ? grain : 1, run_units, &l);
+}

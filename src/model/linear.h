@@ -1,0 +1,41 @@
+/*
+ * linear: matrix products of a step, split over threads by weight rows.
+ *
+ * acts_prepare() gives the activations in the class each weight wants, once for all
+ * products that share them.  linear_run() does a list of products in one parallel loop:
+ * bits do not depend on the split, because every output is one chain (kern/gemm).
+ */
+#ifndef KEXA_MODEL_LINEAR_H
+#define KEXA_MODEL_LINEAR_H
+
+#include "kern/kern.h"
+#include "model/weights.h"
+#include "model/workspace.h"
+
+struct model;
+
+struct linear_job {
+    float *y;                             /* [rows][y_stride] */
+    size_t y_stride;
+    const struct weight *w;
+    struct acts x;
+    size_t rows;
+};
+
+enum numeric_class weight_class(const struct model *m, const struct weight *w);
+
+/* x->f32 holds [rows][k]: fills the other forms that the n weights need. */
+void acts_prepare(struct model *m, struct acts_buf *x, size_t rows, size_t k,
+                  const struct weight *const *w, size_t n);
+
+/* The activations from row `row` on, of k elements each. */
+struct acts acts_at(const struct acts_buf *x, size_t row, size_t k);
+
+/* Copies row `from` of src to row `to` of dst in all classes of the n weights. */
+void acts_copy_row(const struct model *m, struct acts_buf *dst, size_t to,
+                   const struct acts_buf *src, size_t from, size_t k,
+                   const struct weight *const *w, size_t n);
+
+void linear_run(struct model *m, const struct linear_job *jobs, size_t n_jobs);
+
+#endif

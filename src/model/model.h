@@ -1,0 +1,57 @@
+/*
+ * model: plan + weights + kernels = the forward pass.  Include this one header.
+ *
+ *   plan     what the model is             family   what makes one kind different
+ *   config   its description, read         weights  where its tensors stand
+ *   kv       keys and values of a sequence linear   matrix products over threads
+ *   workspace  memory of one step          forward  a step, and the MTP step
+ */
+#ifndef KEXA_MODEL_MODEL_H
+#define KEXA_MODEL_MODEL_H
+
+#include "base/base.h"
+#include "format/format.h"
+#include "kern/kern.h"
+#include "text/text.h"
+
+#include "model/config.h"
+#include "model/family.h"
+#include "model/forward.h"
+#include "model/kv.h"
+#include "model/linear.h"
+#include "model/plan.h"
+#include "model/weights.h"
+#include "model/workspace.h"
+
+enum model_numerics { NUMERICS_NATIVE, NUMERICS_F32 };
+
+struct model {
+    char *path;
+    struct plan plan;
+    struct weights weights;
+    struct gguf gguf;                     /* one of the two sources is open */
+    struct safetensors safetensors;
+    json_t *json;                         /* config.json of a Hugging Face folder */
+    struct tokenizer *tokenizer;          /* NULL if the model has none */
+    struct err no_tokenizer;              /* why not */
+    enum model_numerics numerics;
+    const struct kernels *kern;
+    struct pool *pool;
+    float *inv_freq;                      /* [rope.dims / 2] */
+    struct workspace ws;
+    uint64_t weight_bytes;                /* mapped bytes of all tensors */
+};
+
+/* A file's description alone: plan without weights.  path: .gguf, a folder, or a
+ * config.json.  The struct config stays open inside m until model_close. */
+bool model_open_plan(struct model *m, const char *path, struct err *err);
+
+/* Then the weights: names and shapes checked, tokenizer opened, kernels and threads ready. */
+bool model_bind(struct model *m, int n_threads, enum model_numerics numerics, struct err *err);
+
+void model_close(struct model *m);        /* a zeroed struct is fine */
+
+/* "general.name", the folder's name or the file's. Borrowed. */
+void model_name(const struct model *m, char *out, size_t cap);
+
+#endif

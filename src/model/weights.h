@@ -1,0 +1,58 @@
+/*
+ * weights: where the family's weight table points once a file is bound.
+ *
+ * A matrix stays where it is mapped; vectors (norm gains, biases) are kept as f32 copies.
+ */
+#ifndef KEXA_MODEL_WEIGHTS_H
+#define KEXA_MODEL_WEIGHTS_H
+
+#include "format/format.h"
+#include "model/family.h"
+
+struct weight {
+    const struct qtype *type;
+    const uint8_t *data;                  /* NULL: the model has no such weight */
+    size_t rows, cols, row_bytes;
+    bool f32_class;
+};
+
+struct layer_weights {
+    struct weight attn_norm, ffn_norm, q_norm, k_norm, router_bias;      /* vectors */
+    struct weight q, k, v, o;
+    struct weight gate, up, down;                                        /* dense FFN */
+    struct weight router, gate_s, up_s, down_s;                          /* shared experts */
+    struct weight *gate_e, *up_e, *down_e;                               /* [experts] */
+};
+
+struct mtp_weights {
+    struct weight fc;                     /* [hidden, 2 hidden]: embedding half first */
+    struct weight embed_norm, hidden_norm, norm;
+};
+
+struct weights {
+    struct weight embed, norm, head, rope_freqs;
+    struct layer_weights *layer;          /* n_layers + n_mtp */
+    struct mtp_weights *mtp;              /* n_mtp */
+    struct arena memory;                  /* the tables and the f32 copies */
+    uint64_t copied_bytes;
+};
+
+/* Names and shapes of the table against the file's tensors; every mismatch names tensor,
+ * found and expected.  hf: names by the Hugging Face column. */
+bool weights_bind(struct weights *w, const struct plan *p, const struct tensors *t, bool hf,
+                  const char *file, struct err *err);
+void weights_release(struct weights *w);
+
+static inline const float *weight_f32(const struct weight *w)
+{
+    return (const float *)(const void *)w->data;
+}
+
+/* What a plan's weights amount to, from the table alone. */
+struct weight_counts {
+    uint64_t main, mtp;                   /* parameters */
+    uint64_t touched;                     /* read for one token: no input embedding, no MTP */
+};
+void plan_count(const struct plan *p, struct weight_counts *out);
+
+#endif
