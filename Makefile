@@ -88,6 +88,8 @@ $(BUILD)/tests/unit/text/tokenize_lines: $(BUILD)/tests/unit/text/tokenize_lines
                                          $(BUILD)/libkexa.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+$(BUILD)/tests/unit/text/test_pretok: LDLIBS += $(shell pkg-config --libs libpcre2-8)
+
 tests: $(TESTS) $(BUILD)/tests/unit/text/tokenize_lines
 
 # What kexa reads from a model file, as JSON (tests/e2e/test_formats.py compares it).

@@ -3,7 +3,7 @@
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 
-enum { NO_INDEX = UINT32_MAX };
+#define NO_INDEX UINT32_MAX
 
 static bool out_of_memory(struct err *err)
 {

@@ -1,11 +1,9 @@
 #include "text/bpe.h"
 
-enum {
-    SHORT_PIECE = 40,                     /* symbols; above, the heap is faster */
-    NO_RANK = UINT32_MAX
-};
+enum { SHORT_PIECE = 40 };                /* symbols; above, the heap is faster */
 
-#define DEAD UINT32_MAX
+#define NO_RANK UINT32_MAX
+#define DEAD UINT32_MAX                   /* no symbol there */
 
 bool bpe_init(struct bpe *b, const struct vocab *v, size_t n_merges, struct err *err)
 {

@@ -1,0 +1,214 @@
+/*
+ * pretok: every scanner against the regular expression it stands for, run by PCRE2, on
+ * random strings that are dense in what the patterns look at, and on the sample text.
+ */
+#include "text/pretok.h"
+#include "text/unicode.h"
+#include "../../harness.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MAX_PIECES = 1 << 16 };
+
+/* Drawn from with equal chance: each class, each special case, each awkward neighbour. */
+static const char *const parts[] = {
+    "a", "Z", "s", "S", "t", "re", "RE", "vE", "ll", "lL", "m", "d", "é", "ß", "ſ", "K",
+    "한", "각", "ᄀ", "ᅡ", "ᆨ", "あ", "漢", "ñ", "ก", "क", "ʼ", "ﬆ", "𝒜", "𐐷", "ª",
+    " ", " ", " ", "  ", "   ", "\t", "\n", "\n", "\r", "\r\n", "\v", "\f", "\xC2\x85",
+    "\xC2\xA0", "\xE3\x80\x80", "\xE2\x80\xA8", "\xE2\x80\x89", "\xE1\x9A\x80",
+    "0", "1", "23", "٣", "९", "Ⅷ", "½", "²", "①", "𝟘", "一",
+    "\xCC\x81", "\xCC\xA3", "\xE0\xA4\xBF", "\xE2\x83\x9D", "\xEF\xB8\x8F",
+    "'", "'", "'s", "'T", "'re", "'Ve", "'ll", "'d", "'m", "'ſ", "''", "’",
+    "!", ".", "/", "//", "-", "_", "$", "<|", "|>", "“", "—", "€", "∑", "\x01", "\x7F",
+    "😀", "👩‍💻", "🇰🇷", "\xE2\x80\x8D", "\xE2\x80\x8B", "\xEF\xBB\xBF", "\xEE\x80\x80",
+};
+
+static struct buf random_text(struct rng *r)
+{
+    struct buf b = { 0 };
+    size_t n = rng_u64(r) % 16;
+    for (size_t i = 0; i < n; i++)
+        buf_text(&b, parts[rng_u64(r) % (sizeof parts / sizeof *parts)]);
+    if (!b.at)
+        buf_text(&b, "");
+    return b;
+}
+
+static pcre2_code *compile(const char *pattern)
+{
+    int code;
+    PCRE2_SIZE at;
+    pcre2_code *re = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
+                                   PCRE2_UTF | PCRE2_UCP, &code, &at, NULL);
+    if (re)
+        pcre2_jit_compile(re, PCRE2_JIT_COMPLETE);
+    EXPECTF(re != NULL, "pattern %s: error %d at %zu", pattern, code, (size_t)at);
+    return re;
+}
+
+/* Ends of the pieces that re finds in text[low, high); every byte must be in one. */
+static size_t split(pcre2_code *re, const char *text, size_t low, size_t high, size_t *ends)
+{
+    pcre2_match_data *m = pcre2_match_data_create_from_pattern(re, NULL);
+    size_t n = 0;
+    while (low < high && n < MAX_PIECES) {
+        int k = pcre2_match(re, (PCRE2_SPTR)text, high, low, 0, m, NULL);
+        const PCRE2_SIZE *at = pcre2_get_ovector_pointer(m);
+        EXPECTF(k > 0 && at[0] == low && at[1] > low, "no match at byte %zu: %d", low, k);
+        if (k <= 0 || at[1] <= low)
+            break;
+        ends[n++] = low = at[1];
+    }
+    pcre2_match_data_free(m);
+    return n;
+}
+
+/* Every \p{N} alone, and GPT-2's pattern on what is between, as texts of their own. */
+static size_t split_digits(pcre2_code *gpt2, const char *text, size_t len, size_t *ends)
+{
+    const uint8_t *base = (const uint8_t *)text, *end = base + len, *low = base, *at = base;
+    size_t n = 0;
+    while (at < end && n < MAX_PIECES / 2) {
+        struct unit u = unit_at(at, end);
+        if (u.class & UC_NUMBER) {
+            size_t k = split(gpt2, (const char *)low, 0, (size_t)(at - low), ends + n);
+            for (size_t i = 0; i < k; i++)
+                ends[n + i] += (size_t)(low - base);
+            n += k;
+            low = at + u.len;
+            ends[n++] = (size_t)(low - base);
+        }
+        at += u.len;
+    }
+    size_t k = split(gpt2, (const char *)low, 0, (size_t)(end - low), ends + n);
+    for (size_t i = 0; i < k; i++)
+        ends[n + i] += (size_t)(low - base);
+    return n + k;
+}
+
+static void compare(const struct pretok *p, pcre2_code *re, bool digits, const char *text,
+                    size_t len)
+{
+    static size_t want[2 * MAX_PIECES];
+    const uint8_t *base = (const uint8_t *)text, *at = base, *end = base + len;
+    size_t n = digits ? split_digits(re, text, len, want) : split(re, text, 0, len, want);
+    for (size_t i = 0; i < n && at < end; i++) {
+        at += p->next(at, end);
+        EXPECTF((size_t)(at - base) == want[i], "%s: piece %zu of \"%.*s\" ends at %zu, "
+                "the pattern says %zu", p->name, i, (int)(len < 200 ? len : 200), text, (size_t)(at - base),
+                want[i]);
+        if ((size_t)(at - base) != want[i])
+            return;
+    }
+    EXPECT(at == end);
+}
+
+static size_t n_strings(void)
+{
+    const char *n = getenv("KEXA_FUZZ_STRINGS");
+    return n ? (size_t)strtoull(n, NULL, 10) : 50000;
+}
+
+static void compare_many(const struct pretok *p, const char *pattern, bool digits)
+{
+    pcre2_code *re = compile(pattern);
+    struct rng r = { .seed = 11 };
+    struct buf sample = { 0 };
+    for (size_t i = 0, n = n_strings(); i < n; i++) {
+        struct buf b = random_text(&r);
+        compare(p, re, digits, b.at, b.len);
+        buf_release(&b);
+    }
+    EXPECT(file_read(&sample, tree_path("tests/gold/text/sample.txt"), 1 << 20, NULL));
+    for (size_t at = 0; at < sample.len;) {  /* paragraphs, as MAX_PIECES allows */
+        const char *stop = strstr(sample.at + at, "\n\n");
+        size_t len = stop ? (size_t)(stop + 2 - sample.at) - at : sample.len - at;
+        compare(p, re, digits, sample.at + at, len);
+        at += len;
+    }
+    buf_release(&sample);
+    pcre2_code_free(re);
+}
+
+static const struct pretok *get(const char *name)
+{
+    const struct pretok *p = pretok_find(bytes_of(name));
+    EXPECT(p != NULL);
+    return p;
+}
+
+static void test_gpt2(void)
+{
+    compare_many(get("gpt2"), PRETOK_GPT2_REGEX, false);
+    EXPECT(get("exaone4")->next == get("gpt-2")->next);
+}
+
+static void test_smollm(void)
+{
+    compare_many(get("smollm"), PRETOK_GPT2_REGEX, true);
+}
+
+static void test_exaone_moe(void)
+{
+    compare_many(get("exaone-moe"), PRETOK_EXAONE_MOE_REGEX, false);
+}
+
+static void test_exaone_moe_ascii(void)
+{
+    const struct pretok *p = get("exaone-moe") + 1;
+    compare_many(p, PRETOK_EXAONE_MOE_ASCII_REGEX, false);
+}
+
+/* The splits written down with the description of the pattern. */
+static void test_known_splits(void)
+{
+    static const struct { const char *text, *pieces; } cases[] = {
+        { "a b  c 12", "a b| | c| |1|2" }, { "don't", "don|'t" }, { "(\"hi", "(\"|hi" },
+        { "x\n\n  y", "x|\n\n| | y" }, { "!\n\n", "!\n|\n" }, { "a'ſ", "a|'ſ" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const uint8_t *at = (const uint8_t *)cases[i].text, *end = at + strlen(cases[i].text);
+        struct buf got = { 0 };
+        while (at < end) {
+            size_t n = get("exaone-moe")->next(at, end);
+            buf_printf(&got, "%s%.*s", got.len ? "|" : "", (int)n, (const char *)at);
+            at += n;
+        }
+        EXPECTF(!strcmp(got.at, cases[i].pieces), "%s: %s", cases[i].text, got.at);
+        buf_release(&got);
+    }
+}
+
+/* Broken bytes are units of one byte without a class; every byte is in some piece. */
+static void test_broken_bytes(void)
+{
+    struct rng r = { .seed = 12 };
+    uint8_t text[64];
+    for (int i = 0; i < 20000; i++) {
+        size_t len = rng_u64(&r) % sizeof text;
+        for (size_t k = 0; k < len; k++)
+            text[k] = (uint8_t)rng_u64(&r);
+        for (const struct pretok *p = pretoks; p->name; p++) {
+            const uint8_t *at = text, *end = text + len;
+            while (at < end) {
+                size_t n = p->next(at, end);
+                EXPECT(n > 0 && n <= (size_t)(end - at));
+                at += n > 0 ? n : 1;
+            }
+        }
+    }
+    EXPECT(pretok_find(bytes_of("default")) == NULL);
+}
+
+const struct test tests[] = {
+    { "gpt2", test_gpt2 },
+    { "smollm", test_smollm },
+    { "exaone_moe", test_exaone_moe },
+    { "exaone_moe_ascii", test_exaone_moe_ascii },
+    { "known_splits", test_known_splits },
+    { "broken_bytes", test_broken_bytes },
+    { 0 }
+};
