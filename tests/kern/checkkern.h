@@ -39,7 +39,17 @@
     X(rope_angles)      \
     X(attn_row_fwd)     \
     X(kv_store)         \
-    X(moe_route)
+    X(moe_route)        \
+    X(quant_q8)         \
+    X(round_bf16)       \
+    X(gemm_f32)         \
+    X(gemm_f16)         \
+    X(gemm_bf16)        \
+    X(gemm_q4_0)        \
+    X(gemm_q4_1)        \
+    X(gemm_q8_0)        \
+    X(gemm_q4_k)        \
+    X(gemm_q6_k)
 
 enum fill {
     FILL_EXACT,    /* small integers times powers of two: sums of products are exact */

@@ -1,0 +1,109 @@
+/*
+ * Q4_0, Q4_1, Q8_0 with AVX-512 VNNI.  Per block of 32 and 16 rows: transpose, then
+ * eight VPDPBUSD per token (unsigned weights: Q8_0's are q + 128, Q4_0's nibbles, and
+ * the offset times sum_x is taken off the start value; all exact in int32).
+ */
+#if defined(__x86_64__)
+
+#include "kern/gemm/gemm_tile_avx512.h"
+#include "kern/quant/blocks.h"
+
+/* Elements 0..15 of 16 rows are the low nibbles, 16..31 the high ones. */
+static inline void load_nibbles(__m512i w[8], const uint8_t *qs, size_t row_bytes)
+{
+    __m512i low = _mm512_set1_epi8(15), v[4];
+    load_16x16(v, qs, row_bytes);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        w[j] = _mm512_and_si512(v[j], low);
+        w[j + 4] = _mm512_and_si512(_mm512_srli_epi16(v[j], 4), low);
+    }
+}
+
+static inline void load_bytes(__m512i w[8], const uint8_t *qs, size_t row_bytes)
+{
+    __m512i flip = _mm512_set1_epi8(-128);
+    load_16x16(w, qs, row_bytes);
+    load_16x16(w + 4, qs + 16, row_bytes);
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++)
+        w[j] = _mm512_xor_si512(w[j], flip);
+}
+
+/* acc[t] += d * dx * isum for every token, isum = w . x - offset * sum_x. */
+static inline void add_block(__m512 *acc, const struct tile *g, const __m512i w[8], __m512 d,
+                             int32_t offset, size_t b)
+{
+    size_t stride = g->k / 32, at = g->t * stride + b;
+    for (size_t t = 0; t < g->n_tokens; t++, at += stride) {
+        __m512i start = _mm512_set1_epi32(-offset * g->x->sum[at]);
+        __m512 isum = _mm512_cvtepi32_ps(dot_32(start, w, g->x->q + 32 * at));
+        __m512 s = _mm512_mul_ps(d, _mm512_set1_ps(g->x->d[at]));
+        acc[t] = _mm512_fmadd_ps(s, isum, acc[t]);
+    }
+}
+
+static void tile_q4_0(const struct tile *g)
+{
+    __m512 acc[TOKENS] = { 0 };
+    const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
+    for (size_t b = 0; b < g->k / 32; b++, w += Q4_0_BYTES) {
+        __m512i q[8];
+        fetch_ahead(next + b * LANES * Q4_0_BYTES, LANES * Q4_0_BYTES);
+        load_nibbles(q, w + 2, g->row_bytes);
+        add_block(acc, g, q, low_f16(gather_rows(w, g->row_bytes)), 8, b);
+    }
+    store_tile(g, acc);
+}
+
+static void tile_q4_1(const struct tile *g)
+{
+    __m512 acc[TOKENS] = { 0 };
+    const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
+    size_t stride = g->k / 32;
+    for (size_t b = 0; b < stride; b++, w += Q4_1_BYTES) {
+        __m512i q[8], dm = gather_rows(w, g->row_bytes);
+        __m512 m = high_f16(dm);
+        fetch_ahead(next + b * LANES * Q4_1_BYTES, LANES * Q4_1_BYTES);
+        load_nibbles(q, w + 4, g->row_bytes);
+        add_block(acc, g, q, low_f16(dm), 0, b);
+        for (size_t t = 0, at = g->t * stride + b; t < g->n_tokens; t++, at += stride) {
+            __m512 s = _mm512_mul_ps(m, _mm512_set1_ps(g->x->d[at]));
+            acc[t] = _mm512_fmadd_ps(s, _mm512_set1_ps((float)g->x->sum[at]), acc[t]);
+        }
+    }
+    store_tile(g, acc);
+}
+
+static void tile_q8_0(const struct tile *g)
+{
+    __m512 acc[TOKENS] = { 0 };
+    const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
+    for (size_t b = 0; b < g->k / 32; b++, w += Q8_0_BYTES) {
+        __m512i q[8];
+        fetch_ahead(next + b * LANES * Q8_0_BYTES, LANES * Q8_0_BYTES);
+        load_bytes(q, w + 2, g->row_bytes);
+        add_block(acc, g, q, low_f16(gather_rows(w, g->row_bytes)), 128, b);
+    }
+    store_tile(g, acc);
+}
+
+void gemm_q4_0_avx512(float *y, size_t y_stride, const void *w, size_t row_bytes,
+                      const struct acts *x, size_t rows, size_t n, size_t k)
+{
+    gemm_tiles(tile_q4_0, gemm_q4_0_c, y, y_stride, w, row_bytes, x, rows, n, k);
+}
+
+void gemm_q4_1_avx512(float *y, size_t y_stride, const void *w, size_t row_bytes,
+                      const struct acts *x, size_t rows, size_t n, size_t k)
+{
+    gemm_tiles(tile_q4_1, gemm_q4_1_c, y, y_stride, w, row_bytes, x, rows, n, k);
+}
+
+void gemm_q8_0_avx512(float *y, size_t y_stride, const void *w, size_t row_bytes,
+                      const struct acts *x, size_t rows, size_t n, size_t k)
+{
+    gemm_tiles(tile_q8_0, gemm_q8_0_c, y, y_stride, w, row_bytes, x, rows, n, k);
+}
+
+#endif

@@ -1,0 +1,128 @@
+/*
+ * gemm_tile, AVX-512: what the products at this level share.  Lanes are 16 weight
+ * rows; a block of weights is transposed in registers once and then meets up to
+ * TOKENS tokens, whose sums wait in a stack panel.  See README.md here.
+ */
+#ifndef KEXA_KERN_GEMM_TILE_AVX512_H
+#define KEXA_KERN_GEMM_TILE_AVX512_H
+
+#include <immintrin.h>
+
+#include "kern/gemm/gemm.h"
+
+enum { LANES = 16, TOKENS = 32 };
+
+/* 16 weight rows times tokens [t, t + n_tokens); y is the first output of token t. */
+struct tile {
+    float *y;
+    size_t y_stride;
+    const uint8_t *w;
+    size_t row_bytes;
+    const struct acts *x;
+    size_t t, n_tokens, k;
+};
+
+typedef void tile_fn(const struct tile *g);
+
+/*
+ * Calls tile for every 16 rows and up to TOKENS tokens.  Rows left over at the end
+ * are done by a tile that overlaps the one before (equal bits are written twice);
+ * fewer than 16 rows in all by the scalar function.
+ */
+static inline void gemm_tiles(tile_fn *tile, gemm_fn *scalar, float *y, size_t y_stride,
+                              const void *w, size_t row_bytes, const struct acts *x, size_t rows,
+                              size_t n, size_t k)
+{
+    if (n < LANES) {
+        scalar(y, y_stride, w, row_bytes, x, rows, n, k);
+        return;
+    }
+    for (size_t o = 0; o < n; o += LANES) {
+        size_t first = o + LANES <= n ? o : n - LANES;
+        for (size_t t = 0; t < rows; t += TOKENS) {
+            size_t left = rows - t;
+            struct tile g = { y + t * y_stride + first, y_stride,
+                              (const uint8_t *)w + first * row_bytes, row_bytes, x,
+                              t, left < TOKENS ? left : TOKENS, k };
+            tile(&g);
+        }
+    }
+}
+
+/* 16 bytes of rows p, p + 4s, p + 8s, p + 12s side by side. */
+static inline __m512i load_4_rows(const uint8_t *p, size_t s)
+{
+    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p));
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(p + 4 * s)), 1);
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(p + 8 * s)), 2);
+    return _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(p + 12 * s)), 3);
+}
+
+/* 16 bytes of 16 rows, s bytes apart, transposed: lane r of to[j] is dword j of row r. */
+static inline void load_16x16(__m512i to[4], const uint8_t *p, size_t s)
+{
+    __m512i a = load_4_rows(p, s), b = load_4_rows(p + s, s);
+    __m512i c = load_4_rows(p + 2 * s, s), d = load_4_rows(p + 3 * s, s);
+    __m512i ab0 = _mm512_unpacklo_epi32(a, b), ab2 = _mm512_unpackhi_epi32(a, b);
+    __m512i cd0 = _mm512_unpacklo_epi32(c, d), cd2 = _mm512_unpackhi_epi32(c, d);
+    to[0] = _mm512_unpacklo_epi64(ab0, cd0);
+    to[1] = _mm512_unpackhi_epi64(ab0, cd0);
+    to[2] = _mm512_unpacklo_epi64(ab2, cd2);
+    to[3] = _mm512_unpackhi_epi64(ab2, cd2);
+}
+
+/* The dword at p of each of 16 rows. */
+static inline __m512i gather_rows(const uint8_t *p, size_t s)
+{
+    __m512i at = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    at = _mm512_mullo_epi32(at, _mm512_set1_epi32((int)s));
+    return _mm512_i32gather_epi32(at, p, 1);
+}
+
+/* The lower and the upper half of each dword, as f16. */
+static inline __m512 low_f16(__m512i v)
+{
+    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v));
+}
+
+static inline __m512 high_f16(__m512i v)
+{
+    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(v, 16)));
+}
+
+/* n bytes at p will be wanted soon: the tile after this one, read in address order. */
+static inline void fetch_ahead(const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i += 64)
+        _mm_prefetch((const char *)(p + i), _MM_HINT_T0);
+}
+
+static inline __m512i four_bytes(const int8_t *x)
+{
+    int32_t v;
+    __builtin_memcpy(&v, x, sizeof v);
+    return _mm512_set1_epi32(v);
+}
+
+/* sum + the products of 16 unsigned weights per lane with 16 activations. */
+static inline __m512i dot_16(__m512i sum, const __m512i w[4], const int8_t *x)
+{
+    sum = _mm512_dpbusd_epi32(sum, w[0], four_bytes(x));
+    sum = _mm512_dpbusd_epi32(sum, w[1], four_bytes(x + 4));
+    sum = _mm512_dpbusd_epi32(sum, w[2], four_bytes(x + 8));
+    return _mm512_dpbusd_epi32(sum, w[3], four_bytes(x + 12));
+}
+
+static inline __m512i dot_32(__m512i sum, const __m512i w[8], const int8_t *x)
+{
+    __m512i second = dot_16(_mm512_setzero_si512(), w + 4, x + 16);
+    return _mm512_add_epi32(dot_16(sum, w, x), second);
+}
+
+static inline void store_tile(const struct tile *g, const __m512 acc[TOKENS])
+{
+    for (size_t t = 0; t < g->n_tokens; t++)
+        _mm512_storeu_ps(g->y + t * g->y_stride, acc[t]);
+}
+
+#endif
