@@ -57,7 +57,7 @@ $(BUILD)/%.o: %.c
 
 # A test is one program on top of libkexa.a; its last line is "N passed, N failed, N skipped".
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/harness.o $(BUILD)/libkexa.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 
 # checkkern: every kernel at every CPU level, one program from all of tests/kern.
 KERN_TESTS := $(sort $(wildcard tests/kern/*.c))
