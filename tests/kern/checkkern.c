@@ -234,6 +234,8 @@ int main(int argc, char **argv)
             t.k = kern_get(t.level);
             t.ref = kern_get(CPU_C);
             run_check(&t, c);
+            if (t.passed + t.failed == 0)
+                continue;                  /* an op without levels: only CPU_C runs it */
             printf("%-16s %-8s %6zu passed %zu failed\n", c->name, cpu_level_name(t.level),
                    t.passed, t.failed);
             passed += t.passed;

@@ -14,7 +14,8 @@
  *     t_end(t);                              checks all guard words, frees all
  *
  * Buffers lie between guard bytes 0xff (a NaN in every float format), so that a read
- * outside shows as NaN in a result and a write outside is seen by t_end.
+ * outside shows as NaN in a result and a write outside is seen by t_end.  A check of
+ * something that has no levels returns at once unless t->level is CPU_C.
  */
 #ifndef KEXA_TESTS_CHECKKERN_H
 #define KEXA_TESTS_CHECKKERN_H
