@@ -97,6 +97,11 @@ $(BUILD)/tests/unit/format/dump_tensors: $(BUILD)/tests/unit/format/dump_tensors
     $(BUILD)/libkexa.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# The format tests share the makers of files, and what touches all that was read.
+FORMAT_TESTS := $(filter $(BUILD)/tests/unit/format/%,$(TESTS))
+$(FORMAT_TESTS): $(BUILD)/tests/unit/format/gguf_build.o $(BUILD)/tests/unit/format/scratch.o \
+    $(BUILD)/tests/fuzz/walk.o
+
 # A test of a command's own code also links that file.
 $(BUILD)/tests/unit/test_options: $(BUILD)/src/cmd/options.o $(BUILD)/src/cmd/option_text.o
 

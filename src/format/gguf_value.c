@@ -153,7 +153,6 @@ static void print_element(struct buf *out, const struct gguf_kv *kv, uint64_t i)
 
 void gguf_print(struct buf *out, const struct gguf_kv *kv)
 {
-    enum { SHOWN = 6 };
     struct bytes at = kv->raw, text;
     if (kv->type == GGUF_STRING) {
         show_text(out, kv->raw);
@@ -164,12 +163,13 @@ void gguf_print(struct buf *out, const struct gguf_kv *kv)
         return;
     }
     buf_printf(out, "%llu x %s [", (unsigned long long)kv->n, gguf_type_name(kv->elem));
-    for (uint64_t i = 0; i < kv->n && i < SHOWN && kv->elem != GGUF_ARRAY; i++) {
+    uint64_t n = kv->elem == GGUF_ARRAY ? 0 : kv->n < 6 ? kv->n : 6;
+    for (uint64_t i = 0; i < n; i++) {
         buf_text(out, i ? ", " : "");
         if (kv->elem != GGUF_STRING)
             print_element(out, kv, i);
         else if (gguf_next_string(&at, &text))
             buf_printf(out, "\"%s\"", SHOW(text));
     }
-    buf_text(out, kv->n > SHOWN || kv->elem == GGUF_ARRAY ? ", ...]" : "]");
+    buf_text(out, n == kv->n ? "]" : n ? ", ...]" : "...]");
 }

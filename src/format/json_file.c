@@ -34,7 +34,7 @@ json_t *json_load_bytes(struct bytes text, const char *name, struct err *err)
     }
     json_t *j = json_loadb(text.len ? (const char *)text.at : "", text.len,
                            JSON_REJECT_DUPLICATES, &e);
-    if (!j && json_error_code(&e) == json_error_out_of_memory)
+    if (!j && e.line < 0)                 /* jansson's only sign of it, and not always given */
         fail(err, ERR_MEMORY, "%s: out of memory for %zu bytes of JSON", name, text.len);
     else if (!j)
         fail(err, ERR_FORMAT, "%s: line %d, column %d is no valid JSON: %s", name, e.line,
