@@ -283,9 +283,9 @@ static void test_every_allocation_fails(void)
         bool ok = safetensors_open(&s, scratch_path("set"), &err);
         hit = mem_fail_after < 0;
         mem_fail_after = -1;
-        /* jansson does not tell every lack of memory from a syntax error */
-        EXPECTF(ok != hit && (ok || err.code == ERR_MEMORY || strstr(err.msg, "no valid JSON")),
-                "allocation %ld: %s", nth, err.msg);
+        /* Only that it fails, not as what: for want of memory jansson 2.14 may report a
+         * syntax error or drop a character of a string. */
+        EXPECTF(ok != hit, "allocation %ld: %s", nth, err.msg);
         if (ok)
             safetensors_close(&s);
         EXPECTF(mem_live == live, "allocation %ld: %ld blocks left", nth, mem_live - live);
