@@ -49,11 +49,25 @@ enum kexa_numerics {
     KEXA_NUMERICS_F32         /* every weight to f32, f32 activations: slow, for reference */
 };
 
+enum kexa_kv_type { KEXA_KV_F16, KEXA_KV_BF16, KEXA_KV_F32 };
+
+struct kexa_session_options {
+    uint32_t context;         /* most tokens; 0: the model's, but at most 8192 */
+    enum kexa_kv_type kv_type;
+    uint32_t chunk;           /* most tokens per forward pass in a prompt; 0: 256 */
+    bool mtp;                 /* keep the MTP block's own KV, for kexa_session_mtp_logits */
+};
+void kexa_session_options_init(struct kexa_session_options *o);
+
 struct kexa_model_options {
     int threads;              /* 0: all CPUs this process may use */
     enum kexa_numerics numerics;
+    const struct kexa_session_options *session; /* what the memory plan counts; NULL: defaults */
     bool skip_memory_check;   /* open even if the plan says it does not fit */
+    void (*on_plan)(void *arg, const char *line); /* told the memory plan before loading */
+    void *plan_arg;
 };
+void kexa_model_options_init(struct kexa_model_options *o);
 
 /* path: a .gguf file (any shard of a split set), or a Hugging Face folder. NULL: defaults. */
 struct kexa_model *kexa_model_open(const char *path, const struct kexa_model_options *options,
@@ -90,15 +104,6 @@ bool kexa_model_is_end(const struct kexa_model *m, uint32_t id);  /* end of turn
 
 struct kexa_session;
 
-enum kexa_kv_type { KEXA_KV_F16, KEXA_KV_BF16, KEXA_KV_F32 };
-
-struct kexa_session_options {
-    uint32_t context;         /* most tokens; 0: the model's, but at most 8192 */
-    enum kexa_kv_type kv_type;
-    uint32_t chunk;           /* most tokens per forward pass in a prompt; 0: 256 */
-    bool mtp;                 /* keep the MTP block's own KV and allow kexa_session_mtp_logits */
-};
-
 /* NULL options: defaults. */
 struct kexa_session *kexa_session_open(struct kexa_model *m,
                                        const struct kexa_session_options *options,
@@ -132,7 +137,7 @@ const float *kexa_session_logits(const struct kexa_session *s);
  * Drops the newest tokens so that n are left (n <= position).  Exact to the bit.  Window
  * layers can only go back as far as their ring still holds; further is refused
  * (false): then clear (n = 0, always possible) and add the tokens again.
- * kexa_session_logits() is NULL until the next token is added, unless nothing changed.
+ * The last token left is evaluated again, so kexa_session_logits() is valid afterwards.
  */
 bool kexa_session_truncate(struct kexa_session *s, uint32_t n, struct kexa_error *error);
 

@@ -1,0 +1,32 @@
+/*
+ * memory_plan: what a model and one session need, from the plan alone, before loading.
+ */
+#ifndef KEXA_RUN_MEMORY_PLAN_H
+#define KEXA_RUN_MEMORY_PLAN_H
+
+#include "model/model.h"
+
+struct memory_plan {
+    uint64_t weights;                     /* mapped file bytes, read as they are */
+    uint64_t step;                        /* workspace of one forward pass */
+    uint64_t session;                     /* logits, ids, hidden rows, sampler */
+    struct kv_bytes kv;
+    uint64_t total;
+    uint64_t available, limit;            /* of this machine; UINT64_MAX: unknown, none */
+    uint32_t context, chunk;
+    enum kv_type kv_type;
+    bool mtp;
+};
+
+void memory_plan_make(struct memory_plan *out, const struct plan *p, uint64_t weight_bytes,
+                      uint32_t context, uint32_t chunk, enum kv_type kv_type, int n_threads,
+                      bool mtp);
+/* Refuses with the numbers when total > available. */
+bool memory_plan_check(const struct memory_plan *mp, const char *file, struct err *err);
+/* One line for people: "94 MiB weights + 90 MiB KV (8192 tokens, f16) + ..." */
+void memory_plan_line(struct buf *out, const struct memory_plan *mp);
+
+void put_size(struct buf *out, uint64_t bytes);  /* "93.8 MiB" */
+const char *kv_type_name(enum kv_type t);
+
+#endif

@@ -1,0 +1,18 @@
+/*
+ * run: models at work.  Include this one header.
+ *
+ *   session      one sequence of tokens and everything it owns
+ *   memory_plan  what a model and its sessions need, before anything is loaded
+ *   sampler      logits to a token
+ *   include/kexa.h is implemented here (api.c) on top of these.
+ */
+#ifndef KEXA_RUN_RUN_H
+#define KEXA_RUN_RUN_H
+
+#include "model/model.h"
+
+#include "run/memory_plan.h"
+#include "run/sampler.h"
+#include "run/session.h"
+
+#endif
