@@ -71,8 +71,8 @@ static void find_cpu_problems(json_t *list)
     else if (cpu_level_chosen() < cpu_level_detect())
         problem(list, "KEXA_CPU keeps kexa below what this machine can run", "unset KEXA_CPU");
     if (quota > 0 && quota + 0.5 < sys_cpus()) {
-        snprintf(text, sizeof text, "the control group grants %.2f CPUs of time, but %d are visible",
-                 quota, sys_cpus());
+        snprintf(text, sizeof text, "the control group grants %.2f CPUs of time, but %d are "
+                 "visible", quota, sys_cpus());
         snprintf(remedy, sizeof remedy, "run with -t %d", quota < 1 ? 1 : (int)(quota + 0.5));
         problem(list, text, remedy);
     }
