@@ -97,10 +97,10 @@ static void compare(const struct pretok *p, pcre2_code *re, bool digits, const c
     size_t n = digits ? split_digits(re, text, len, want) : split(re, text, 0, len, want);
     for (size_t i = 0; i < n && at < end; i++) {
         at += p->next(at, end);
-        EXPECTF((size_t)(at - base) == want[i], "%s: piece %zu of \"%.*s\" ends at %zu, "
-                "the pattern says %zu", p->name, i, (int)(len < 200 ? len : 200), text, (size_t)(at - base),
-                want[i]);
-        if ((size_t)(at - base) != want[i])
+        size_t got = (size_t)(at - base);
+        EXPECTF(got == want[i], "%s: piece %zu of \"%.*s\" ends at %zu, the pattern says %zu",
+                p->name, i, (int)(len < 200 ? len : 200), text, got, want[i]);
+        if (got != want[i])
             return;
     }
     EXPECT(at == end);

@@ -1,0 +1,271 @@
+"""Ids of kexa's tokenizers against the `tokenizers` package.
+
+For each of the four pre-tokenizers a small byte-level BPE is trained on
+tests/gold/text/sample.txt, written as tokenizer.json or GGUF, and both sides encode the
+same strings: random ones dense in awkward characters, and random windows of the sample.
+The SmolLM2 vocabulary is compared too where the model file is there.
+
+    test_tokenizers.py            50,000 strings each (KEXA_FUZZ_STRINGS=N: that many)
+    test_tokenizers.py speed      MB/s of both, one thread each, instead of the tests
+"""
+import json
+import os
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unicodedata
+
+import gguf
+from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers,
+                        pre_tokenizers as pre, processors, trainers)
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
+TOOL = os.path.join(BUILD, "tests/unit/text/tokenize_lines")
+SAMPLE = os.path.join(ROOT, "tests/gold/text/sample.txt")
+CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+SMOLLM2 = os.environ.get("KEXA_SMOLLM2") or os.path.join(
+    CACHE, "kexa/SmolLM2-135M-Instruct.Q4_1.gguf")
+N_STRINGS = int(os.environ.get("KEXA_FUZZ_STRINGS", "50000"))
+BATCH = 50000
+
+EXAONE_MOE = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+              r"|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}"
+              r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+")
+
+SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>"]
+PARTS = [
+    "a", "Z", "s", "the", " the", " of the", "ing", "é", "e\u0301", "ß", "ſ", "ñ", "K",
+    "Å", "\u212b", "ệ", "e\u0323\u0302", "한국어", "각", "ㄱ", "\u1112\u1161\u11ab", "\u1100",
+    "\u1161", "\u11a8", "日本", "ガ", "カ\u3099", "が", "ก", "ำ", "नि", "\u093f", "אֲ", "ﷺ",
+    " ", " ", " ", "  ", "   ", "\t", "\n", "\n\n", "\r\n", "\r", "\v", "\u0085", "\u00a0",
+    "\u3000", "\u2028", "\u2009", "\u200b", "\ufeff", "0", "7", "42", "٣", "९", "Ⅷ", "½", "²",
+    "①", "𝟘", "一", "１", "\u0301", "\u0323", "\ufe0f", "\u200d", "'", "'s", "'S", "'re",
+    "'VE", "'ll", "'d", "'T", "'m", "'ſ", "''", "’", "!", "...", ".", "/", "//", "-", "_",
+    "$", "<|", "|>", "“", "—", "€", "😀", "👩\u200d💻", "👍🏽", "🇰🇷", "\x00", "\x01", "\x7f",
+    "\ue000", "<|im_end|>", "<|im_start|>", "<think>", "<strip>", "<word>", "<nfc\u00e9>",
+    "nfce\u0301", "def f(x):\n    return x\n", "https://a.b/c?d=1", "{\"k\": [1, 2]}",
+]
+
+
+class Strings:
+    """Reproducible strings; half random, half windows of the sample."""
+
+    def __init__(self, seed):
+        self.rng = random.Random(seed)
+        with open(SAMPLE, encoding="utf-8", newline="") as f:
+            self.sample = f.read()
+        self.assigned = [chr(c) for c in range(0x110000)
+                         if unicodedata.category(chr(c)) not in ("Cn", "Cs", "Co")]
+
+    def one(self):
+        rng = self.rng
+        kind = rng.random()
+        if kind < 0.4:
+            return "".join(rng.choices(PARTS, k=rng.randrange(14)))
+        if kind < 0.5:
+            return "".join(rng.choice(self.assigned) if rng.random() < 0.5 else
+                           rng.choice(PARTS) for _ in range(rng.randrange(10)))
+        at = rng.randrange(len(self.sample))
+        text = self.sample[at:at + rng.randrange(120)]
+        return unicodedata.normalize("NFD", text) if kind > 0.9 else text
+
+    def batch(self, n):
+        return [self.one() for _ in range(n)]
+
+
+def run_tool(path, strings, *options):
+    """Ids of each string, by kexa."""
+    records = b"".join(struct.pack("<I", len(b)) + b for b in
+                       (s.encode("utf-8") for s in strings))
+    out = subprocess.run([TOOL, path, *options], input=records, stdout=subprocess.PIPE,
+                         check=True, timeout=600).stdout
+    ids, at = [], 0
+    for _ in strings:
+        (n,) = struct.unpack_from("<I", out, at)
+        ids.append(list(struct.unpack_from("<%dI" % n, out, at + 4)))
+        at += 4 + 4 * n
+    assert at == len(out)
+    return ids
+
+
+def compare(name, path, tok, n_strings, seed, add=False, special=True):
+    """Number of strings whose ids differ; shows the first few."""
+    tok.encode_special_tokens = not special
+    options = (["special"] if special else []) + (["add"] if add else [])
+    strings, n_bad = Strings(seed), 0
+    for done in range(0, n_strings, BATCH):
+        batch = strings.batch(min(BATCH, n_strings - done))
+        want = [e.ids for e in tok.encode_batch(batch, add_special_tokens=add)]
+        for s, w, g in zip(batch, want, run_tool(path, batch, *options)):
+            n_bad += w != g
+            if w != g and n_bad <= 3:
+                print(f"{name}: {s!r}\n  tokenizers {w}\n  kexa       {g}")
+    return n_bad
+
+
+def train(pre_tokenizer, n_tokens, normalizer=None, ignore_merges=False):
+    tok = Tokenizer(models.BPE(ignore_merges=ignore_merges))
+    tok.pre_tokenizer = pre_tokenizer
+    tok.decoder = decoders.ByteLevel()
+    if normalizer:
+        tok.normalizer = normalizer
+    with open(SAMPLE, encoding="utf-8", newline="") as f:
+        text = f.read()
+    tok.train_from_iterator(text.split("\n\n"), trainers.BpeTrainer(
+        vocab_size=n_tokens, special_tokens=SPECIALS, show_progress=False,
+        initial_alphabet=sorted(pre.ByteLevel.alphabet())))
+    return tok
+
+
+def add_odd_tokens(tok):
+    """Added tokens with every flag."""
+    tok.add_tokens([AddedToken("<strip>", lstrip=True, rstrip=True, normalized=False),
+                    AddedToken("<word>", single_word=True, normalized=False),
+                    AddedToken("<nfce\u0301>", normalized=True),
+                    AddedToken("nfc\u00e9", normalized=True, single_word=True)])
+    tok.add_special_tokens([AddedToken("//", lstrip=True), AddedToken("...", normalized=True)])
+
+
+def save_json(tok, folder, merges_as_text=False):
+    path = os.path.join(folder, "tokenizer.json")
+    tok.save(path)
+    if merges_as_text:
+        with open(path, encoding="utf-8") as f:
+            root = json.load(f)
+        root["model"]["merges"] = [m if isinstance(m, str) else " ".join(m)
+                                   for m in root["model"]["merges"]]
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump(root, f, ensure_ascii=True)
+    return path
+
+
+def save_gguf(tok, folder, pre_name):
+    path = os.path.join(folder, "vocab.gguf")
+    model = json.loads(tok.to_str())["model"]
+    tokens = sorted(model["vocab"], key=model["vocab"].get)
+    w = gguf.GGUFWriter(path, "llama")
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre(pre_name)
+    w.add_token_list(tokens)
+    w.add_token_types([3 if t in SPECIALS else 1 for t in tokens])
+    w.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in model["merges"]])
+    w.add_eos_token_id(0)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.close()
+    return path
+
+
+def smollm_split():
+    return pre.Sequence([pre.Digits(individual_digits=True),
+                         pre.ByteLevel(add_prefix_space=False, use_regex=True)])
+
+
+def exaone_moe_split():
+    return pre.Sequence([pre.Split(Regex(EXAONE_MOE), behavior="isolated"),
+                         pre.ByteLevel(add_prefix_space=False, use_regex=False)])
+
+
+def check_smollm(folder):
+    tok = train(smollm_split(), 3000)
+    add_odd_tokens(tok)
+    path = save_json(tok, folder, merges_as_text=True)
+    return (compare("smollm", path, tok, N_STRINGS, 1) +
+            compare("smollm, specials as text", path, tok, 5000, 2, special=False))
+
+
+def check_gpt2(folder):
+    tok = train(pre.ByteLevel(add_prefix_space=False), 3000, ignore_merges=True)
+    tok.post_processor = processors.TemplateProcessing(
+        single="<|im_start|> $A <|im_end|> <|endoftext|>",
+        special_tokens=[(t, tok.token_to_id(t)) for t in SPECIALS])
+    path = save_json(tok, folder)
+    return (compare("gpt2", path, tok, N_STRINGS, 3) +
+            compare("gpt2, with its template", path, tok, 5000, 4, add=True))
+
+
+def check_exaone4(folder):
+    tok = train(pre.ByteLevel(add_prefix_space=False), 3000)
+    path = save_gguf(tok, folder, "exaone4")
+    return (compare("exaone4", path, tok, N_STRINGS, 5) +
+            compare("exaone4, specials as text", path, tok, 5000, 6, special=False))
+
+
+def check_exaone_moe(folder):
+    tok = train(exaone_moe_split(), 6000, normalizer=normalizers.NFC())
+    n_superwords = sum(t.strip("Ġ").find("Ġ") > 0 for t in tok.get_vocab())
+    assert n_superwords > 500, n_superwords
+    add_odd_tokens(tok)
+    path = save_json(tok, folder)
+    return compare("exaone-moe", path, tok, N_STRINGS, 7)
+
+
+def smollm2_object():
+    fields = gguf.GGUFReader(SMOLLM2).fields
+    tokens = fields["tokenizer.ggml.tokens"].contents()
+    types = fields["tokenizer.ggml.token_type"].contents()
+    merges = [tuple(m.split(" ")) for m in fields["tokenizer.ggml.merges"].contents()]
+    tok = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, merges))
+    tok.pre_tokenizer = smollm_split()
+    tok.add_special_tokens([AddedToken(t) for t, k in zip(tokens, types) if k == 3])
+    return tok
+
+
+def check_smollm2(_folder):
+    tok = smollm2_object()
+    return (compare("SmolLM2", SMOLLM2, tok, N_STRINGS, 8) +
+            compare("SmolLM2, specials as text", SMOLLM2, tok, 5000, 9, special=False))
+
+
+def speed(name, path, tok):
+    """One text, one thread, both sides; the fastest of five passes."""
+    with open(SAMPLE, encoding="utf-8", newline="") as f:
+        text = f.read() * 4
+    data = text.encode("utf-8")
+    best = 1e30
+    for _ in range(3):
+        start = time.perf_counter()
+        tok.encode(text)
+        best = min(best, time.perf_counter() - start)
+    out = subprocess.run([TOOL, path, "time", "5"], input=struct.pack("<I", len(data)) + data,
+                         stdout=subprocess.PIPE, check=True).stdout.decode()
+    theirs, ours = len(data) / best / 1e6, float(out.split()[2])
+    print(f"{name:12} tokenizers {theirs:6.2f} MB/s   kexa {ours:7.1f} MB/s   {ours / theirs:.0f}x")
+
+
+def measure():
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    with tempfile.TemporaryDirectory() as folder:
+        tok = train(exaone_moe_split(), 6000, normalizer=normalizers.NFC())
+        speed("exaone-moe", save_json(tok, folder), tok)
+        if os.path.exists(SMOLLM2):
+            speed("SmolLM2", SMOLLM2, smollm2_object())
+
+
+CHECKS = [check_smollm, check_gpt2, check_exaone4, check_exaone_moe, check_smollm2]
+
+
+def main():
+    if sys.argv[1:] == ["speed"]:
+        return measure()
+    passed = failed = skipped = 0
+    for check in CHECKS:
+        if check is check_smollm2 and not os.path.exists(SMOLLM2):
+            print(f"skipped {check.__name__}: {SMOLLM2} is not there")
+            skipped += 1
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            n_bad = check(folder)
+        print(f"{check.__name__}: {n_bad} strings differ")
+        passed += n_bad == 0
+        failed += n_bad != 0
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
