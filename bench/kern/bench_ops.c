@@ -1,0 +1,252 @@
+/*
+ * bench_ops: norm, act, rope and attention per level: ns per call and GB/s of the bytes a
+ * call must read and write.  For attention (one KV head, K and V in f16) also the share of
+ * this core's speed of reading the same bytes over and over, measured in the same run: 128
+ * keys lie in L1 or L2, 1024 in L2, 65536 in L3 or memory.
+ *
+ *     bench_ops [OP|all] [LEVEL|all]
+ *
+ * One thread, denormals flushed as in the compute threads.  Median of 7 windows of 10 ms.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "kern/kern.h"
+
+enum { WINDOWS = 7, ROW = 6144 };
+
+struct bench {
+    const struct kernels *k;
+    size_t n;
+    float *x, *y, *z;
+    struct attn_row attn;
+};
+
+static volatile uint64_t sink;
+
+static double now(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Median seconds of one call of fn. */
+static double seconds(void (*fn)(struct bench *), struct bench *b)
+{
+    double t[WINDOWS];
+    size_t calls = 1;
+    fn(b);
+    for (int i = 0; i < WINDOWS; i++) {
+        double start = now();
+        for (size_t c = 0; c < calls; c++)
+            fn(b);
+        t[i] = (now() - start) / (double)calls;
+        if (i == 0 && t[0] < 0.01)
+            calls = (size_t)(0.01 / t[0]) + 1;
+    }
+    qsort(t, WINDOWS, sizeof *t, by_value);
+    return t[WINDOWS / 2];
+}
+
+static void run_rmsnorm(struct bench *b)
+{
+    b->k->rmsnorm_fwd(b->y, b->x, b->z, 1, b->n, 1e-5f);
+}
+
+static void run_swiglu(struct bench *b)
+{
+    b->k->swiglu_fwd(b->y, b->x, b->z, b->n, 0);
+}
+
+static void run_add(struct bench *b)
+{
+    b->k->add_fwd(b->y, b->x, b->n);
+}
+
+static void run_scale_add(struct bench *b)
+{
+    b->k->scale_add_fwd(b->y, 0, b->x, b->n);
+}
+
+static void run_softmax(struct bench *b)
+{
+    b->k->softmax_fwd(b->y, b->n);
+}
+
+/* Heads of 128; cosines and sines are small, so that the values stay so over many calls. */
+static void run_rope_half(struct bench *b)
+{
+    b->k->rope_half_fwd(b->y, b->x, b->z, b->n / 128, 128, 64);
+}
+
+static void run_rope_pair(struct bench *b)
+{
+    b->k->rope_pair_fwd(b->y, b->x, b->z, b->n / 128, 128, 64);
+}
+
+/* One line per op: how many floats it moves per element. */
+static const struct op {
+    const char *name;
+    void (*run)(struct bench *);
+    size_t floats;
+} ops[] = {
+    { "rmsnorm_fwd",   run_rmsnorm,   3 },
+    { "swiglu_fwd",    run_swiglu,    3 },
+    { "add_fwd",       run_add,       3 },
+    { "scale_add_fwd", run_scale_add, 3 },
+    { "softmax_fwd",   run_softmax,   2 },
+    { "rope_half_fwd", run_rope_half, 2 },
+    { "rope_pair_fwd", run_rope_pair, 2 },
+    { 0 }
+};
+
+static void *take(size_t bytes)
+{
+    void *p = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+    if (!p) {
+        fprintf(stderr, "bench_ops: no memory for %zu bytes\n", bytes);
+        exit(1);
+    }
+    memset(p, 0, bytes);
+    return p;
+}
+
+static float *take_floats(size_t n)
+{
+    float *x = take(n * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)(i * 37 % 101) / 101 - 0.5f;
+    return x;
+}
+
+static void bench_row_ops(const struct kernels *k, const char *level, const char *only)
+{
+    struct bench b = { .k = k, .n = ROW };
+    for (const struct op *op = ops; op->name; op++) {
+        if (only && strcmp(only, op->name) != 0)
+            continue;
+        b.x = take_floats(ROW);
+        b.y = take_floats(ROW);
+        b.z = take_floats(ROW);
+        double s = seconds(op->run, &b);
+        printf("%-14s %-7s n=%d %10.0f ns %8.1f GB/s\n", op->name, level, ROW, s * 1e9,
+               (double)(op->floats * sizeof(float) * ROW) / s * 1e-9);
+        free(b.x);
+        free(b.y);
+        free(b.z);
+    }
+}
+
+static void run_attn(struct bench *b)
+{
+    b->k->attn_row_fwd(b->y, &b->attn);
+}
+
+/* Reads as many bytes as the K and V of the attention hold. */
+#if defined(__x86_64__)
+__attribute__((target("avx512f"))) static void read_512(struct bench *b)
+{
+    const char *kv[2] = { b->attn.k, b->attn.v };
+    size_t bytes = (size_t)b->attn.ring * b->attn.hd * sizeof(f16);
+    __m512i s0 = _mm512_setzero_si512(), s1 = s0, s2 = s0, s3 = s0;
+    for (int i = 0; i < 2; i++)
+        for (size_t at = 0; at < bytes; at += 256) {
+            s0 = _mm512_add_epi64(s0, _mm512_loadu_si512(kv[i] + at));
+            s1 = _mm512_add_epi64(s1, _mm512_loadu_si512(kv[i] + at + 64));
+            s2 = _mm512_add_epi64(s2, _mm512_loadu_si512(kv[i] + at + 128));
+            s3 = _mm512_add_epi64(s3, _mm512_loadu_si512(kv[i] + at + 192));
+        }
+    s0 = _mm512_add_epi64(_mm512_add_epi64(s0, s1), _mm512_add_epi64(s2, s3));
+    sink = (uint64_t)_mm512_reduce_add_epi64(s0);
+}
+#endif
+
+static void read_words(struct bench *b)
+{
+    const char *kv[2] = { b->attn.k, b->attn.v };
+    size_t bytes = (size_t)b->attn.ring * b->attn.hd * sizeof(f16);
+    uint64_t sum[4] = { 0 }, v;
+    for (int i = 0; i < 2; i++)
+        for (size_t at = 0; at < bytes; at += 32)
+            for (size_t j = 0; j < 4; j++) {
+                memcpy(&v, kv[i] + at + 8 * j, 8);
+                sum[j] += v;
+            }
+    sink = sum[0] + sum[1] + sum[2] + sum[3];
+}
+
+static double read_seconds(struct bench *b)
+{
+#if defined(__x86_64__)
+    if (cpu_level_detect() >= CPU_AVX512)
+        return seconds(read_512, b);
+#endif
+    return seconds(read_words, b);
+}
+
+static f16 *take_halves(size_t n)
+{
+    f16 *h = take(n * sizeof *h);
+    for (size_t i = 0; i < n; i++)
+        h[i] = f32_to_f16((float)(i * 37 % 101) / 101 - 0.5f);
+    return h;
+}
+
+static void bench_attn(const struct kernels *k, const char *level, size_t hd, size_t n_q,
+                       size_t keys)
+{
+    size_t bytes = 2 * keys * hd * sizeof(f16);
+    struct bench b = { .k = k, .y = take_floats(n_q * hd), .x = take_floats(n_q * hd) };
+    f16 *key = take_halves(keys * hd), *value = take_halves(keys * hd);
+    b.attn = (struct attn_row){ .q = b.x, .k = key, .v = value, .kv_type = KV_F16,
+                                .last = keys - 1, .ring = keys, .n_q = n_q, .hd = hd,
+                                .scale = 0.1f };
+    double s = seconds(run_attn, &b), roof = read_seconds(&b);
+    printf("%-14s %-7s hd=%-3zu heads=%zu keys=%-6zu %10.0f ns %8.1f GB/s %5.1f%% of reading, "
+           "%6.1f GFLOP/s\n", "attn_row_fwd", level, hd, n_q, keys, s * 1e9,
+           (double)bytes / s * 1e-9, 100 * roof / s, (double)(4 * n_q * keys * hd) / s * 1e-9);
+    free(key);
+    free(value);
+    free(b.x);
+    free(b.y);
+}
+
+static void bench_all_attn(const struct kernels *k, const char *level)
+{
+    static const struct { size_t hd, n_q; } shape[] = { { 64, 1 }, { 64, 3 }, { 128, 1 },
+                                                        { 128, 8 } };
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+        for (size_t keys = 128; keys <= 65536; keys *= keys < 1024 ? 8 : 64)
+            bench_attn(k, level, shape[i].hd, shape[i].n_q, keys);
+}
+
+int main(int argc, char **argv)
+{
+    const char *op = argc > 1 && strcmp(argv[1], "all") != 0 ? argv[1] : NULL;
+    const char *only = argc > 2 && strcmp(argv[2], "all") != 0 ? argv[2] : NULL;
+#if defined(__x86_64__)
+    _mm_setcsr(_mm_getcsr() | 0x8040u);
+#endif
+    for (int i = 0; i <= (int)cpu_level_chosen(); i++) {
+        const char *level = cpu_level_name((enum cpu_level)i);
+        const struct kernels *k = kern_get((enum cpu_level)i);
+        if (only && strcmp(only, level) != 0)
+            continue;
+        bench_row_ops(k, level, op);
+        if (!op || !strcmp(op, "attn_row_fwd"))
+            bench_all_attn(k, level);
+    }
+    return 0;
+}
