@@ -5,7 +5,8 @@
  *
  *     bench_gemm [TYPE|all] [LEVEL|all] [MIB] [K]       default: all all 64 2048
  *
- * One thread.  Every figure is the median over windows of at least 20 ms.
+ * One thread.  Every figure is the median over 15 windows of about 5 ms,
+ * product and plain reading in turns.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 
 #include "kern/kern.h"
 
-enum { ROWS_MAX = 128, WINDOWS = 9 };
+enum { ROWS_MAX = 128, WINDOWS = 15 };
 
 struct bench {
     const struct qtype *type;
@@ -43,22 +44,34 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Median seconds of one call of fn: windows of enough calls to fill 20 ms. */
-static double seconds(void (*fn)(struct bench *), struct bench *b)
+typedef void bench_fn(struct bench *);
+
+/* Seconds per call over one window; *calls is kept so that a window takes about 5 ms. */
+static double window(bench_fn *fn, struct bench *b, size_t *calls)
 {
-    double t[WINDOWS];
-    size_t calls = 1;
-    fn(b);
+    double start = now();
+    for (size_t c = 0; c < *calls; c++)
+        fn(b);
+    double s = (now() - start) / (double)*calls;
+    *calls = s < 0.005 ? (size_t)(0.005 / s) + 1 : 1;
+    return s;
+}
+
+/* Medians of both, in turns: a busy neighbour slows them alike. */
+static void seconds(bench_fn *f, bench_fn *g, struct bench *b, double *sf, double *sg)
+{
+    double tf[WINDOWS], tg[WINDOWS];
+    size_t nf = 1, ng = 1;
+    window(f, b, &nf);
+    window(g, b, &ng);
     for (int i = 0; i < WINDOWS; i++) {
-        double start = now();
-        for (size_t c = 0; c < calls; c++)
-            fn(b);
-        t[i] = (now() - start) / (double)calls;
-        if (i == 0 && t[0] < 0.02)
-            calls = (size_t)(0.02 / t[0]) + 1;
+        tf[i] = window(f, b, &nf);
+        tg[i] = window(g, b, &ng);
     }
-    qsort(t, WINDOWS, sizeof *t, by_value);
-    return t[WINDOWS / 2];
+    qsort(tf, WINDOWS, sizeof *tf, by_value);
+    qsort(tg, WINDOWS, sizeof *tg, by_value);
+    *sf = tf[WINDOWS / 2];
+    *sg = tg[WINDOWS / 2];
 }
 
 static void run_gemm(struct bench *b)
@@ -94,14 +107,13 @@ static void read_words(struct bench *b)
         sink += sum[s];
 }
 
-static double read_gbs(struct bench *b)
+static bench_fn *read_fn(void)
 {
-    void (*fn)(struct bench *) = read_words;
 #if defined(__x86_64__)
     if (cpu_level_detect() >= CPU_AVX512)
-        fn = read_512;
+        return read_512;
 #endif
-    return (double)(b->n * b->row_bytes) / seconds(fn, b) * 1e-9;
+    return read_words;
 }
 
 static void *take(size_t bytes)
@@ -148,12 +160,13 @@ static void bench_type(struct bench *b, const char *level, size_t bytes)
             size_t n = b->n;
             b->rows = rows[i];
             b->n = l == CPU_C || rows[i] > 16 ? n / 64 * 16 : n;  /* slow ones: a quarter */
-            double roof = read_gbs(b), s = seconds(run_gemm, b);
+            double s, roof;
+            seconds(run_gemm, read_fn(), b, &s, &roof);
             double gbs = (double)(b->n * b->row_bytes) / s * 1e-9;
             double gflops = 2e-9 * (double)(b->n * b->k_dim * b->rows) / s;
             printf("%-5s %-7s %4zu  %8.2f %9.1f   %5.1f  %5.1f%%\n", b->type->name,
-                   cpu_level_name((enum cpu_level)l), b->rows, gbs, gflops, roof,
-                   100 * gbs / roof);
+                   cpu_level_name((enum cpu_level)l), b->rows, gbs, gflops,
+                   (double)(b->n * b->row_bytes) / roof * 1e-9, 100 * roof / s);
             fflush(stdout);
             b->n = n;
         }

@@ -91,19 +91,19 @@ static void tile_q8_0(const struct tile *g)
 void gemm_q4_0_avx512(float *y, size_t y_stride, const void *w, size_t row_bytes,
                       const struct acts *x, size_t rows, size_t n, size_t k)
 {
-    gemm_tiles(tile_q4_0, gemm_q4_0_c, y, y_stride, w, row_bytes, x, rows, n, k);
+    gemm_tiles(tile_q4_0, LANES, gemm_q4_0_c, y, y_stride, w, row_bytes, x, rows, n, k);
 }
 
 void gemm_q4_1_avx512(float *y, size_t y_stride, const void *w, size_t row_bytes,
                       const struct acts *x, size_t rows, size_t n, size_t k)
 {
-    gemm_tiles(tile_q4_1, gemm_q4_1_c, y, y_stride, w, row_bytes, x, rows, n, k);
+    gemm_tiles(tile_q4_1, LANES, gemm_q4_1_c, y, y_stride, w, row_bytes, x, rows, n, k);
 }
 
 void gemm_q8_0_avx512(float *y, size_t y_stride, const void *w, size_t row_bytes,
                       const struct acts *x, size_t rows, size_t n, size_t k)
 {
-    gemm_tiles(tile_q8_0, gemm_q8_0_c, y, y_stride, w, row_bytes, x, rows, n, k);
+    gemm_tiles(tile_q8_0, LANES, gemm_q8_0_c, y, y_stride, w, row_bytes, x, rows, n, k);
 }
 
 #endif

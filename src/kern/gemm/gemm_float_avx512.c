@@ -159,19 +159,19 @@ static void tile_f16(const struct tile *g)
 void gemm_f32_avx512(float *y, size_t y_stride, const void *w, size_t row_bytes,
                      const struct acts *x, size_t rows, size_t n, size_t k)
 {
-    gemm_tiles(tile_f32, gemm_f32_c, y, y_stride, w, row_bytes, x, rows, n, k);
+    gemm_tiles(tile_f32, LANES, gemm_f32_c, y, y_stride, w, row_bytes, x, rows, n, k);
 }
 
 void gemm_f16_avx512(float *y, size_t y_stride, const void *w, size_t row_bytes,
                      const struct acts *x, size_t rows, size_t n, size_t k)
 {
-    gemm_tiles(tile_f16, gemm_f16_c, y, y_stride, w, row_bytes, x, rows, n, k);
+    gemm_tiles(tile_f16, LANES, gemm_f16_c, y, y_stride, w, row_bytes, x, rows, n, k);
 }
 
 void gemm_bf16_avx512(float *y, size_t y_stride, const void *w, size_t row_bytes,
                       const struct acts *x, size_t rows, size_t n, size_t k)
 {
-    gemm_tiles(tile_bf16, gemm_bf16_c, y, y_stride, w, row_bytes, x, rows, n, k);
+    gemm_tiles(tile_bf16, LANES, gemm_bf16_c, y, y_stride, w, row_bytes, x, rows, n, k);
 }
 
 #endif

@@ -181,13 +181,13 @@ static void tile_q6_k(const struct tile *g)
 void gemm_q4_k_avx512(float *y, size_t y_stride, const void *w, size_t row_bytes,
                       const struct acts *x, size_t rows, size_t n, size_t k)
 {
-    gemm_tiles(tile_q4_k, gemm_q4_k_c, y, y_stride, w, row_bytes, x, rows, n, k);
+    gemm_tiles(tile_q4_k, LANES, gemm_q4_k_c, y, y_stride, w, row_bytes, x, rows, n, k);
 }
 
 void gemm_q6_k_avx512(float *y, size_t y_stride, const void *w, size_t row_bytes,
                       const struct acts *x, size_t rows, size_t n, size_t k)
 {
-    gemm_tiles(tile_q6_k, gemm_q6_k_c, y, y_stride, w, row_bytes, x, rows, n, k);
+    gemm_tiles(tile_q6_k, LANES, gemm_q6_k_c, y, y_stride, w, row_bytes, x, rows, n, k);
 }
 
 #endif

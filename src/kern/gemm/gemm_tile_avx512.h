@@ -1,53 +1,15 @@
 /*
- * gemm_tile, AVX-512: what the products at this level share.  Lanes are 16 weight
- * rows; a block of weights is transposed in registers once and then meets up to
- * TOKENS tokens, whose sums wait in a stack panel.  See README.md here.
+ * gemm_tile with AVX-512: lanes are 16 weight rows.  A block of weights is transposed
+ * in registers once and then meets up to TOKENS tokens, whose sums wait on the stack.
  */
 #ifndef KEXA_KERN_GEMM_TILE_AVX512_H
 #define KEXA_KERN_GEMM_TILE_AVX512_H
 
 #include <immintrin.h>
 
-#include "kern/gemm/gemm.h"
+#include "kern/gemm/gemm_tile.h"
 
-enum { LANES = 16, TOKENS = 32 };
-
-/* 16 weight rows times tokens [t, t + n_tokens); y is the first output of token t. */
-struct tile {
-    float *y;
-    size_t y_stride;
-    const uint8_t *w;
-    size_t row_bytes;
-    const struct acts *x;
-    size_t t, n_tokens, k;
-};
-
-typedef void tile_fn(const struct tile *g);
-
-/*
- * Calls tile for every 16 rows and up to TOKENS tokens.  Rows left over at the end
- * are done by a tile that overlaps the one before (equal bits are written twice);
- * fewer than 16 rows in all by the scalar function.
- */
-static inline void gemm_tiles(tile_fn *tile, gemm_fn *scalar, float *y, size_t y_stride,
-                              const void *w, size_t row_bytes, const struct acts *x, size_t rows,
-                              size_t n, size_t k)
-{
-    if (n < LANES) {
-        scalar(y, y_stride, w, row_bytes, x, rows, n, k);
-        return;
-    }
-    for (size_t o = 0; o < n; o += LANES) {
-        size_t first = o + LANES <= n ? o : n - LANES;
-        for (size_t t = 0; t < rows; t += TOKENS) {
-            size_t left = rows - t;
-            struct tile g = { y + t * y_stride + first, y_stride,
-                              (const uint8_t *)w + first * row_bytes, row_bytes, x,
-                              t, left < TOKENS ? left : TOKENS, k };
-            tile(&g);
-        }
-    }
-}
+enum { LANES = 16 };
 
 /* 16 bytes of rows p, p + 4s, p + 8s, p + 12s side by side. */
 static inline __m512i load_4_rows(const uint8_t *p, size_t s)
@@ -90,27 +52,18 @@ static inline __m512 high_f16(__m512i v)
     return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(v, 16)));
 }
 
-/* n bytes at p will be wanted soon: the tile after this one, read in address order. */
-static inline void fetch_ahead(const uint8_t *p, size_t n)
+static inline __m512i broadcast_4(const int8_t *x)
 {
-    for (size_t i = 0; i < n; i += 64)
-        _mm_prefetch((const char *)(p + i), _MM_HINT_T0);
-}
-
-static inline __m512i four_bytes(const int8_t *x)
-{
-    int32_t v;
-    __builtin_memcpy(&v, x, sizeof v);
-    return _mm512_set1_epi32(v);
+    return _mm512_set1_epi32(four_bytes(x));
 }
 
 /* sum + the products of 16 unsigned weights per lane with 16 activations. */
 static inline __m512i dot_16(__m512i sum, const __m512i w[4], const int8_t *x)
 {
-    sum = _mm512_dpbusd_epi32(sum, w[0], four_bytes(x));
-    sum = _mm512_dpbusd_epi32(sum, w[1], four_bytes(x + 4));
-    sum = _mm512_dpbusd_epi32(sum, w[2], four_bytes(x + 8));
-    return _mm512_dpbusd_epi32(sum, w[3], four_bytes(x + 12));
+    sum = _mm512_dpbusd_epi32(sum, w[0], broadcast_4(x));
+    sum = _mm512_dpbusd_epi32(sum, w[1], broadcast_4(x + 4));
+    sum = _mm512_dpbusd_epi32(sum, w[2], broadcast_4(x + 8));
+    return _mm512_dpbusd_epi32(sum, w[3], broadcast_4(x + 12));
 }
 
 static inline __m512i dot_32(__m512i sum, const __m512i w[8], const int8_t *x)
