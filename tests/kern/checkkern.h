@@ -50,7 +50,8 @@
     X(gemm_q4_1)        \
     X(gemm_q8_0)        \
     X(gemm_q4_k)        \
-    X(gemm_q6_k)
+    X(gemm_q6_k)        \
+    X(amx_order)
 
 enum fill {
     FILL_EXACT,    /* small integers times powers of two: sums of products are exact */
