@@ -8,6 +8,8 @@
 #include "cmd/options.h"
 
 #define COMMANDS(X) \
+    X(inspect) \
+    X(logits) \
     X(tokenize) \
     X(detokenize) \
     X(doctor) \

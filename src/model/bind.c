@@ -252,3 +252,27 @@ void plan_count(const struct plan *p, struct weight_counts *out)
             count_row(p, row, i, out);
     }
 }
+
+static uint64_t stored_bytes(const struct weights *w, const struct plan *p,
+                             const struct weight_row *row, uint32_t layer)
+{
+    const char *base = row->scope == SCOPE_MODEL ? (const char *)w
+                                                 : (const char *)&w->layer[layer];
+    const void *at = base + row->at;
+    const struct weight *one = row->scope == SCOPE_EXPERT ? *(const struct weight *const *)at : at;
+    uint64_t times = row->scope == SCOPE_EXPERT ? p->router.top_k : 1;
+    return one && one->data ? times * one->rows * one->row_bytes : 0;
+}
+
+uint64_t weights_touched_bytes(const struct weights *w, const struct plan *p)
+{
+    uint64_t sum = 0;
+    for (const struct weight_row *row = p->family->weights; row->at != SIZE_MAX; row++) {
+        uint32_t n = row->scope == SCOPE_MODEL ? 1 : p->n_layers;
+        bool embedding = row->scope == SCOPE_MODEL && row->at == offsetof(struct weights, embed);
+        for (uint32_t i = 0; i < n && row->scope != SCOPE_MTP; i++)
+            if (weight_applies(p, row, i) && (!embedding || p->tied))
+                sum += stored_bytes(w, p, row, i);
+    }
+    return sum;
+}

@@ -55,4 +55,7 @@ struct weight_counts {
 };
 void plan_count(const struct plan *p, struct weight_counts *out);
 
+/* Bytes of the bound weights read for one token, as they are stored. */
+uint64_t weights_touched_bytes(const struct weights *w, const struct plan *p);
+
 #endif
