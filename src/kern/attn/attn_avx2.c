@@ -220,11 +220,12 @@ INLINE void store_quad(float *acc, struct quad x)
 INLINE void add_columns(float *acc, const struct state *st, const struct block *b, size_t i,
                         int n_q, enum kv_type t)
 {
+    size_t row_bytes = b->row_bytes, j1 = b->j1;
+    const char *row = b->v + b->j0 * row_bytes;
     struct quad h0 = load_scaled(acc + i, st->c[0]), h1 = h0;
     if (n_q > 1)
         h1 = load_scaled(acc + b->hd + i, st->c[1]);
-    for (size_t j = b->j0; j <= b->j1; j++) {
-        const char *row = b->v + j * b->row_bytes;
+    for (size_t j = b->j0; j <= j1; j++, row += row_bytes) {
         struct quad v = { load_kv(row, i, t), load_kv(row, i + 8, t),
                           load_kv(row, i + 16, t), load_kv(row, i + 24, t) };
         __m256 p = _mm256_set1_ps(st->p[0][j]);

@@ -101,31 +101,39 @@ INLINE void quad_store(__m512 *to, struct quad x)
     to[3] = x.d;
 }
 
+/* Elements i .. i+15 of four keys with n_q heads; m as in load_kv. */
+INLINE void dot_step(struct quad acc[TILE], const float *q, const char *const row[4], size_t hd,
+                     size_t i, __mmask16 m, int n_q, enum kv_type t)
+{
+    struct quad k = { load_kv(row[0], i, m, t), load_kv(row[1], i, m, t),
+                      load_kv(row[2], i, m, t), load_kv(row[3], i, m, t) };
+    acc[0] = quad_fma(acc[0], k, _mm512_maskz_loadu_ps(m, q + i));
+    if (n_q > 1)
+        acc[1] = quad_fma(acc[1], k, _mm512_maskz_loadu_ps(m, q + hd + i));
+    if (n_q > 2)
+        acc[2] = quad_fma(acc[2], k, _mm512_maskz_loadu_ps(m, q + 2 * hd + i));
+    if (n_q > 3)
+        acc[3] = quad_fma(acc[3], k, _mm512_maskz_loadu_ps(m, q + 3 * hd + i));
+}
+
 /* The chains of 4 keys (rows) with n_q heads, to part[head * GROUP + 0..3].  The lanes past hd add
  * 0 * 0: that can only turn a -0 into +0, and no exponential sees the difference. */
-INLINE void dot_tile(__m512 *part, const float *q, const char *const row[4], size_t hd,
-                     int n_q, enum kv_type t)
+INLINE void dot_tile(__m512 *part, const float *q, const char *const row[4], size_t hd, int n_q,
+                     enum kv_type t)
 {
-    struct quad h0 = quad_zero(), h1 = h0, h2 = h0, h3 = h0;
-    for (size_t i = 0; i < hd; i += 16) {
-        __mmask16 m = lanes_x16(hd - i < 16 ? hd - i : 16);
-        struct quad k = { load_kv(row[0], i, m, t), load_kv(row[1], i, m, t),
-                          load_kv(row[2], i, m, t), load_kv(row[3], i, m, t) };
-        h0 = quad_fma(h0, k, _mm512_maskz_loadu_ps(m, q + i));
-        if (n_q > 1)
-            h1 = quad_fma(h1, k, _mm512_maskz_loadu_ps(m, q + hd + i));
-        if (n_q > 2)
-            h2 = quad_fma(h2, k, _mm512_maskz_loadu_ps(m, q + 2 * hd + i));
-        if (n_q > 3)
-            h3 = quad_fma(h3, k, _mm512_maskz_loadu_ps(m, q + 3 * hd + i));
-    }
-    quad_store(part, h0);
+    struct quad acc[TILE] = { quad_zero(), quad_zero(), quad_zero(), quad_zero() };
+    size_t i = 0;
+    for (; i + 16 <= hd; i += 16)
+        dot_step(acc, q, row, hd, i, 0xffff, n_q, t);
+    if (i < hd)
+        dot_step(acc, q, row, hd, i, lanes_x16(hd - i), n_q, t);
+    quad_store(part, acc[0]);
     if (n_q > 1)
-        quad_store(part + GROUP, h1);
+        quad_store(part + GROUP, acc[1]);
     if (n_q > 2)
-        quad_store(part + 2 * GROUP, h2);
+        quad_store(part + 2 * GROUP, acc[2]);
     if (n_q > 3)
-        quad_store(part + 3 * GROUP, h3);
+        quad_store(part + 3 * GROUP, acc[3]);
 }
 
 /* p[head][j] = q . k_j for the groups that hold a visible key; an invisible key's place is
@@ -202,7 +210,8 @@ INLINE void store_quad(float *acc, struct quad x)
 INLINE void add_columns(float *acc, const struct state *st, const struct block *b, size_t i,
                         int n_q, enum kv_type t)
 {
-    size_t hd = b->hd;
+    size_t hd = b->hd, row_bytes = b->row_bytes, j1 = b->j1;
+    const char *row = b->v + b->j0 * row_bytes;
     struct quad h0 = load_scaled(acc + i, st->c[0]), h1 = h0, h2 = h0, h3 = h0;
     if (n_q > 1)
         h1 = load_scaled(acc + hd + i, st->c[1]);
@@ -210,8 +219,7 @@ INLINE void add_columns(float *acc, const struct state *st, const struct block *
         h2 = load_scaled(acc + 2 * hd + i, st->c[2]);
     if (n_q > 3)
         h3 = load_scaled(acc + 3 * hd + i, st->c[3]);
-    for (size_t j = b->j0; j <= b->j1; j++) {
-        const char *row = b->v + j * b->row_bytes;
+    for (size_t j = b->j0; j <= j1; j++, row += row_bytes) {
         struct quad v = { load_kv(row, i, 0xffff, t), load_kv(row, i + 16, 0xffff, t),
                           load_kv(row, i + 32, 0xffff, t), load_kv(row, i + 48, 0xffff, t) };
         h0 = quad_fma(h0, v, _mm512_set1_ps(st->p[0][j]));
