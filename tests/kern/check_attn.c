@@ -3,6 +3,7 @@
 #include <float.h>
 #include <math.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { KEYS_MAX = 512 };
 
@@ -254,8 +255,33 @@ static void nan_shows(struct tester *t)
     }
 }
 
+/* A ring of 128 rows of 2 KiB, two rows a page; the pages from row 6 to row 69 cannot be read. */
+static char *take_half_hidden(void)
+{
+    char *p = mmap(NULL, 64 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p != MAP_FAILED && !mprotect(p + 3 * 4096, 32 * 4096, PROT_NONE) ? p : NULL;
+}
+
+/* Positions 70..133 are rows 70..127 and 0..5: any read of another row ends the program. */
+static void reads_only_visible(struct tester *t)
+{
+    float q[ATTN_HD_MAX] = { 0 }, out[ATTN_HD_MAX];
+    char *k = take_half_hidden(), *v = take_half_hidden();
+    struct attn_row a = { .q = q, .k = k, .v = v, .kv_type = KV_F32, .first = 70, .last = 133,
+                          .ring = 128, .n_q = 1, .hd = ATTN_HD_MAX, .scale = 1 };
+    t_case(t, "invisible rows cannot be read");
+    t_true(t, k && v, "mmap and mprotect");
+    if (!k || !v)
+        return;
+    t->k->attn_row_fwd(out, &a);
+    t_true(t, out[0] == 0 && out[ATTN_HD_MAX - 1] == 0, "zeros in, zeros out");
+    munmap(k, 64 * 4096);
+    munmap(v, 64 * 4096);
+}
+
 void check_attn_row_fwd(struct tester *t)
 {
+    reads_only_visible(t);
     all_spans(t);
     ring_is_invisible(t);
     exact_results(t);

@@ -175,15 +175,18 @@ static float max_lane(__m256 v, float max)
     return max;
 }
 
-/* From dot products to weights, for one head; returns the factor c for what came before. */
+/*
+ * From dot products to weights, for one head; returns the factor c for what came before.
+ * Invisible places repeat a visible score, so they cannot change the maximum.
+ */
 static float weigh(float *p, float *run_max, float *run_sum, const struct block *b, float scale)
 {
-    __m256 least = _mm256_set1_ps(-INFINITY), top = least, chain[2];
+    __m256 top = _mm256_set1_ps(-INFINITY), chain[2];
     size_t g0 = b->j0 / GROUP, g1 = b->j1 / GROUP;
     for (size_t g = g0; g <= g1; g++) {
         __m256 s = _mm256_mul_ps(_mm256_set1_ps(scale), _mm256_load_ps(p + g * GROUP));
         _mm256_store_ps(p + g * GROUP, s);
-        top = _mm256_max_ps(_mm256_blendv_ps(least, s, visible(b, g)), top);    /* drops NaN */
+        top = _mm256_max_ps(s, top);       /* drops NaN */
     }
     float max = max_lane(top, *run_max);
     chain[0] = chain[1] = _mm256_setzero_ps();

@@ -165,15 +165,18 @@ static __mmask16 visible(const struct block *b, size_t g)
     return (__mmask16)(lanes_x16(end) & ~lanes_x16(low));
 }
 
-/* From dot products to weights, for one head; returns the factor c for what came before. */
+/*
+ * From dot products to weights, for one head; returns the factor c for what came before.
+ * Invisible places repeat a visible score, so they cannot change the maximum.
+ */
 static float weigh(float *p, float *run_max, float *run_sum, const struct block *b, float scale)
 {
-    __m512 least = _mm512_set1_ps(-INFINITY), top = least, chain = _mm512_setzero_ps();
+    __m512 top = _mm512_set1_ps(-INFINITY), chain = _mm512_setzero_ps();
     size_t g0 = b->j0 / GROUP, g1 = b->j1 / GROUP;
     for (size_t g = g0; g <= g1; g++) {
         __m512 s = _mm512_mul_ps(_mm512_set1_ps(scale), _mm512_load_ps(p + g * GROUP));
         _mm512_store_ps(p + g * GROUP, s);
-        top = _mm512_max_ps(_mm512_mask_mov_ps(least, visible(b, g), s), top);  /* drops NaN */
+        top = _mm512_max_ps(s, top);       /* drops NaN */
     }
     float max = _mm512_reduce_max_ps(top);
     max = max > *run_max ? max : *run_max;
