@@ -1,9 +1,24 @@
 #include "text/bpe.h"
 
-enum { SHORT_PIECE = 40 };                /* symbols; above, the heap is faster */
+enum { SHORT_PIECE = 32 };                /* symbols; above, the heap is faster */
 
 #define NO_RANK UINT32_MAX
 #define DEAD UINT32_MAX                   /* no symbol there */
+
+static struct bytes bytes_of_whole(const struct bpe *b, const struct whole *w)
+{
+    return (struct bytes){ (const uint8_t *)b->vocab->blob.at + w->at, w->len };
+}
+
+/* The slot of the vocabulary token with these bytes, or a free one. */
+static struct whole *find_whole(const struct bpe *b, struct bytes piece, uint64_t hash)
+{
+    struct whole *w = &b->whole[hash & b->whole_mask];
+    while (w->id1 && !(w->hash == (uint32_t)(hash >> 32) &&
+                       bytes_eq(bytes_of_whole(b, w), piece)))
+        w = &b->whole[(size_t)(w - b->whole + 1) & b->whole_mask];
+    return w;
+}
 
 bool bpe_init(struct bpe *b, const struct vocab *v, size_t n_merges, struct err *err)
 {
@@ -11,26 +26,26 @@ bool bpe_init(struct bpe *b, const struct vocab *v, size_t n_merges, struct err 
     while (n_slots < (size_t)v->n * 2)
         n_slots *= 2;
     *b = (struct bpe){ .vocab = v, .whole_mask = n_slots - 1, .unk = NO_TOKEN };
-    b->whole_slot = mem_take(n_slots, sizeof *b->whole_slot);
+    b->whole = mem_take(n_slots, sizeof *b->whole);
     b->whole_state = mem_take(v->n + 1, sizeof *b->whole_state);
-    if (!b->whole_slot || !b->whole_state || !pair_map_init(&b->merges, n_merges)) {
+    if (!b->whole || !b->whole_state || !pair_map_init(&b->merges, n_merges)) {
         bpe_release(b);
         return fail(err, ERR_MEMORY, "no memory for %zu merges", n_merges);
     }
     for (uint32_t id = 0; id < v->n; id++) {
-        if (!v->tok[id].used || v->tok[id].added || !v->tok[id].bytes_len)
+        const struct token *t = &v->tok[id];
+        if (!t->used || t->added || !t->bytes_len)
             continue;
-        uint64_t i = hash_bytes(vocab_bytes(v, id), 0) & b->whole_mask;
-        while (b->whole_slot[i])
-            i = (i + 1) & b->whole_mask;
-        b->whole_slot[i] = id + 1;
+        uint64_t hash = hash_bytes(vocab_bytes(v, id), 0);
+        struct whole *w = find_whole(b, vocab_bytes(v, id), hash);
+        *w = (struct whole){ (uint32_t)(hash >> 32), id + 1, t->bytes_at, t->bytes_len };
     }
     return true;
 }
 
 void bpe_release(struct bpe *b)
 {
-    mem_give(b->whole_slot);
+    mem_give(b->whole);
     mem_give((void *)b->whole_state);
     pair_map_release(&b->merges);
     *b = (struct bpe){ 0 };
@@ -61,10 +76,25 @@ bool bpe_add_merge(struct bpe *b, struct bytes left, struct bytes right, struct 
     return true;
 }
 
+enum { MIN_CACHED_TEXT = 2048, MAX_CACHE_LINES = 1 << 15 };
+
+void bpe_scratch_init(struct bpe_scratch *s, size_t text_len)
+{
+    size_t n = 256;
+    *s = (struct bpe_scratch){ 0 };
+    if (text_len < MIN_CACHED_TEXT)
+        return;
+    while (n < MAX_CACHE_LINES && n < text_len / 8)
+        n *= 2;
+    s->cache = mem_take(n, sizeof *s->cache);
+    s->cache_mask = n - 1;
+}
+
 void bpe_scratch_release(struct bpe_scratch *s)
 {
     mem_give(s->sym);
     mem_give(s->heap);
+    mem_give(s->cache);
     *s = (struct bpe_scratch){ 0 };
 }
 
@@ -128,15 +158,12 @@ static bool scratch_reach(struct bpe_scratch *s, size_t n, struct err *err)
 {
     if (n <= s->cap)
         return true;
-    bpe_scratch_release(s);
+    mem_give(s->sym);
+    mem_give(s->heap);
     s->sym = mem_take(n, sizeof *s->sym);
     s->heap = mem_take(n, 3 * sizeof *s->heap);
-    if (!s->sym || !s->heap) {
-        bpe_scratch_release(s);
-        return fail(err, ERR_MEMORY, "no memory to merge a piece of %zu bytes", n);
-    }
-    s->cap = n;
-    return true;
+    s->cap = s->sym && s->heap ? n : 0;
+    return s->cap || fail(err, ERR_MEMORY, "no memory to merge a piece of %zu bytes", n);
 }
 
 /* A binary heap of rank << 32 | position, smallest first. */
@@ -165,6 +192,13 @@ static void heap_put(struct heap *h, uint64_t x)
     h->at[i] = x;
 }
 
+/* Makes a heap of what was filled in in any order. */
+static void heap_order(struct heap *h)
+{
+    for (size_t i = h->n / 2; i-- > 0;)
+        heap_sink(h, i, h->at[i]);
+}
+
 static uint64_t heap_take(struct heap *h)
 {
     uint64_t top = h->at[0], last = h->at[--h->n];
@@ -173,13 +207,17 @@ static uint64_t heap_take(struct heap *h)
     return top;
 }
 
-/* Looks up the merge of symbol i with its next one and queues it. */
-static void offer(const struct bpe *b, struct bpe_symbol *sym, uint32_t i, struct heap *h)
+/* Looks up the merge of symbol i with its next one; false if there is none. */
+static bool find_merge(const struct bpe *b, struct bpe_symbol *sym, uint32_t i)
 {
     struct bpe_symbol *s = &sym[i];
     s->rank = s->next == DEAD ? NO_RANK : rank_of(b, s->id, sym[s->next].id, &s->merged);
-    if (s->rank != NO_RANK)
-        heap_put(h, (uint64_t)s->rank << 32 | i);
+    return s->rank != NO_RANK;
+}
+
+static inline uint64_t heap_entry(const struct bpe_symbol *sym, uint32_t i)
+{
+    return (uint64_t)sym[i].rank << 32 | i;
 }
 
 /*
@@ -201,9 +239,10 @@ static void merge_long(const struct bpe *b, struct bpe_symbol *sym, struct heap 
         gone->rank = NO_RANK;
         if (s->next != DEAD)
             sym[s->next].prev = i;
-        offer(b, sym, i, h);
-        if (s->prev != DEAD)
-            offer(b, sym, s->prev, h);
+        if (find_merge(b, sym, i))
+            heap_put(h, heap_entry(sym, i));
+        if (s->prev != DEAD && find_merge(b, sym, s->prev))
+            heap_put(h, heap_entry(sym, s->prev));
     }
 }
 
@@ -228,33 +267,19 @@ static bool encode_long(const struct bpe *b, struct bytes piece, struct bpe_scra
     s->sym[n - 1].next = DEAD;            /* sym[0].prev is already 0 - 1 */
     struct heap h = { s->heap, 0 };
     for (uint32_t i = 0; i < n; i++)
-        offer(b, s->sym, i, &h);
+        if (find_merge(b, s->sym, i))
+            h.at[h.n++] = heap_entry(s->sym, i);
+    heap_order(&h);
     merge_long(b, s->sym, &h);
     for (uint32_t i = 0; i != DEAD; i = s->sym[i].next)
         ids_put(out, s->sym[i].id);
     return true;
 }
 
-/* The vocabulary token with just these bytes, or NO_TOKEN. */
-static int64_t token_of_bytes(const struct bpe *b, struct bytes piece)
+/* By merging; whole: the token with these bytes, if there is one. */
+static bool encode_by_merges(const struct bpe *b, struct bytes piece, const struct whole *whole,
+                             struct bpe_scratch *s, struct ids *out, struct err *err)
 {
-    uint64_t i = hash_bytes(piece, 0) & b->whole_mask;
-    for (; b->whole_slot[i]; i = (i + 1) & b->whole_mask)
-        if (bytes_eq(vocab_bytes(b->vocab, b->whole_slot[i] - 1), piece))
-            return b->whole_slot[i] - 1;
-    return NO_TOKEN;
-}
-
-bool bpe_encode(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
-                struct ids *out, struct err *err)
-{
-    int64_t whole = token_of_bytes(b, piece);
-    uint8_t state = whole == NO_TOKEN ? WHOLE_NO
-                    : b->ignore_merges ? WHOLE_YES : b->whole_state[whole];
-    if (state == WHOLE_YES) {
-        ids_put(out, (uint32_t)whole);
-        return true;
-    }
     size_t before = out->n;
     if (piece.len <= SHORT_PIECE) {
         uint32_t id[SHORT_PIECE];
@@ -264,8 +289,55 @@ bool bpe_encode(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
     } else if (!encode_long(b, piece, s, out, err)) {
         return false;
     }
-    if (state == WHOLE_UNKNOWN && !out->failed)
-        b->whole_state[whole] = out->n == before + 1 && out->at[before] == whole
-                                ? WHOLE_YES : WHOLE_NO;
+    if (whole->id1 && !out->failed) {
+        bool alone = out->n == before + 1 && out->at[before] == whole->id1 - 1;
+        b->whole_state[whole->id1 - 1] = alone ? WHOLE_YES : WHOLE_NO;
+    }
+    return true;
+}
+
+static void put_line(struct ids *out, const struct bpe_line *line)
+{
+    if (out->cap - out->n < 8) {
+        for (unsigned i = 0; i < line->n; i++)
+            ids_put(out, line->id[i]);
+        return;
+    }
+    memcpy(out->at + out->n, line->id, sizeof line->id);   /* the tail is overwritten next */
+    out->n += line->n;
+}
+
+static void keep_line(struct bpe_line *line, struct bytes piece, const struct ids *out,
+                      size_t before)
+{
+    size_t n = out->n - before;
+    if (out->failed || !n || n > sizeof line->id / sizeof *line->id)
+        return;
+    line->n = (uint8_t)n;
+    line->len = (uint8_t)piece.len;
+    memcpy(line->id, out->at + before, n * sizeof *line->id);
+    memcpy(line->key, piece.at, piece.len);
+}
+
+bool bpe_encode(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
+                struct ids *out, struct err *err)
+{
+    uint64_t hash = hash_bytes(piece, 0);
+    struct bpe_line *line = NULL;
+    size_t before = out->n;
+    if (s->cache && piece.len <= sizeof line->key) {
+        line = &s->cache[(hash >> 40) & s->cache_mask];
+        if (line->len == piece.len && !memcmp(line->key, piece.at, piece.len)) {
+            put_line(out, line);
+            return true;
+        }
+    }
+    const struct whole *whole = find_whole(b, piece, hash);
+    if (whole->id1 && (b->ignore_merges || b->whole_state[whole->id1 - 1] == WHOLE_YES))
+        ids_put(out, whole->id1 - 1);
+    else if (!encode_by_merges(b, piece, whole, s, out, err))
+        return false;
+    if (line)
+        keep_line(line, piece, out, before);
     return true;
 }

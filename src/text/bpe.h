@@ -17,11 +17,17 @@
  * first need, the same whoever finds out. */
 enum { WHOLE_UNKNOWN, WHOLE_YES, WHOLE_NO };
 
+/* A vocabulary token found by its bytes. */
+struct whole {
+    uint32_t hash, id1;                   /* id + 1; 0: free slot */
+    uint32_t at, len;                     /* its bytes in vocab.blob */
+};
+
 struct bpe {
     const struct vocab *vocab;
     struct pair_map merges;               /* (left, right) -> (rank, merged) */
     uint32_t n_merges;
-    uint32_t *whole_slot;                 /* hash of bytes -> id + 1 of a vocabulary token */
+    struct whole *whole;                  /* whole_mask + 1 slots */
     uint64_t whole_mask;
     _Atomic uint8_t *whole_state;         /* WHOLE_*, per id */
     bool ignore_merges;                   /* a piece that is a token is that token */
@@ -34,13 +40,26 @@ void bpe_release(struct bpe *b);
 /* Adds the next merge; ranks follow the order of calls.  Names what is missing. */
 bool bpe_add_merge(struct bpe *b, struct bytes left, struct bytes right, struct err *err);
 
-/* Memory that long pieces need, kept between calls. */
+/*
+ * What one caller keeps between pieces: memory for long ones, and for long texts a cache
+ * of short pieces, one line of 64 bytes each, where the hash puts it.
+ */
+struct bpe_line {
+    uint32_t id[8];
+    uint8_t n, len;                       /* tokens; bytes: 0 for an empty line */
+    uint8_t key[30];
+};
+
 struct bpe_scratch {
     struct bpe_symbol *sym;
     uint64_t *heap;
     size_t cap;
+    struct bpe_line *cache;               /* NULL: none */
+    uint64_t cache_mask;
 };
 
+/* For a text of this length; without memory for a cache there is none. */
+void bpe_scratch_init(struct bpe_scratch *s, size_t text_len);
 void bpe_scratch_release(struct bpe_scratch *s);
 
 /* Appends the tokens of one piece, len > 0. */

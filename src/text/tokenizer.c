@@ -100,6 +100,7 @@ bool tokenizer_encode(const struct tokenizer *t, struct bytes text, struct encod
 {
     struct encoder e = { .t = t, .o = o, .out = out };
     size_t n_before = out->n;
+    bpe_scratch_init(&e.scratch, text.len);
     if (o.add_special)
         put_all(out, &t->prefix);
     bool ok = !text.len || encode_text(&e, text, err);

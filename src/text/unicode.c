@@ -79,41 +79,51 @@ static void put_cps(struct buf *out, const int32_t *cp, size_t n)
         buf_put(out, bytes, utf8_encode((uint32_t)cp[i], bytes));
 }
 
-/* `run` is well-formed and not empty. */
-static bool put_run_as_nfc(struct bytes run, struct buf *out, struct err *err)
+enum { FEW_CPS = 64 };
+
+/* A cluster is what NFC may change: well-formed, and nothing outside it joins it. */
+static bool put_cluster(struct bytes cluster, struct buf *out, struct err *err)
 {
-    if (unicode_is_nfc(run)) {
-        buf_put(out, run.at, run.len);
-        return true;
-    }
-    utf8proc_ssize_t len = (utf8proc_ssize_t)run.len;
+    int32_t few[FEW_CPS], *cps = few;
+    utf8proc_ssize_t len = (utf8proc_ssize_t)cluster.len;
     utf8proc_option_t how = UTF8PROC_COMPOSE | UTF8PROC_STABLE;
-    utf8proc_ssize_t n = utf8proc_decompose(run.at, len, NULL, 0, how);
-    int32_t *cps = n < 0 ? NULL : mem_take((size_t)n, sizeof *cps);
-    if (!cps)
-        return fail(err, ERR_MEMORY, "no memory to bring %zu bytes of text to NFC", run.len);
-    n = utf8proc_decompose(run.at, len, cps, n, how);
+    utf8proc_ssize_t n = utf8proc_decompose(cluster.at, len, few, FEW_CPS, how);
+    if (n > FEW_CPS) {
+        cps = mem_take((size_t)n, sizeof *cps);
+        if (!cps)
+            return fail(err, ERR_MEMORY, "no memory to bring %zu bytes of text to NFC",
+                        cluster.len);
+        n = utf8proc_decompose(cluster.at, len, cps, n, how);
+    }
     n = utf8proc_normalize_utf32(cps, n, how);
+    check(n > 0);
     put_cps(out, cps, (size_t)n);
-    mem_give(cps);
+    if (cps != few)
+        mem_give(cps);
     return true;
 }
 
+/*
+ * A unit without UC_COMPOSES joins nothing before it, and so separates.  A cluster is
+ * one such character and the composing ones after it; other text is copied.
+ */
 bool unicode_to_nfc(struct bytes text, struct buf *out, struct err *err)
 {
-    const uint8_t *at = text.at, *end = at + text.len, *run = at;
+    const uint8_t *at = text.at, *end = at + text.len, *copied = at, *last = at;
     while (at < end) {
-        unsigned len;
-        if (utf8_decode(at, end, &len) != UTF8_BROKEN) {
-            at += len;
+        struct unit u = unit_at(at, end);
+        if (!(u.class & UC_COMPOSES)) {
+            last = u.cp == UTF8_BROKEN ? at + 1 : at;
+            at += u.len;
             continue;
         }
-        if (run < at && !put_run_as_nfc((struct bytes){ run, (size_t)(at - run) }, out, err))
+        for (; u.class & UC_COMPOSES; u = unit_at(at, end))
+            at += u.len;
+        buf_put(out, copied, (size_t)(last - copied));
+        if (!put_cluster((struct bytes){ last, (size_t)(at - last) }, out, err))
             return false;
-        buf_put(out, at, 1);
-        run = ++at;
+        copied = last = at;
     }
-    if (run < at && !put_run_as_nfc((struct bytes){ run, (size_t)(at - run) }, out, err))
-        return false;
+    buf_put(out, copied, (size_t)(end - copied));
     return buf_ok(out, err);
 }

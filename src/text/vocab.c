@@ -75,17 +75,20 @@ bool vocab_put(struct vocab *v, uint64_t id, struct bytes text, enum token_kind 
     if (text.len > MAX_TOKEN_BYTES)
         return fail(err, ERR_LIMIT, "token %llu is %zu bytes long; the most is %d",
                     (unsigned long long)id, text.len, MAX_TOKEN_BYTES);
+    if (v->blob.len > MAX_VOCAB_BYTES)
+        return fail(err, ERR_LIMIT, "the tokens up to %llu have more than %d bytes together",
+                    (unsigned long long)id, MAX_VOCAB_BYTES);
     if (!reach(v, (uint32_t)id))
         return fail(err, ERR_MEMORY, "no memory for a vocabulary of %llu tokens",
                     (unsigned long long)id + 1);
     struct token *t = &v->tok[id];
     v->n_used += !t->used;
-    *t = (struct token){ .text_at = v->blob.len, .text_len = (uint32_t)text.len,
-                         .bytes_at = v->blob.len, .bytes_len = (uint32_t)text.len,
+    uint32_t at = (uint32_t)v->blob.len, len = (uint32_t)text.len;
+    *t = (struct token){ .text_at = at, .text_len = len, .bytes_at = at, .bytes_len = len,
                          .kind = (uint8_t)kind, .used = true, .added = !spelled };
     buf_put(&v->blob, text.at, text.len);
     if (spelled && is_spelled(text)) {
-        t->bytes_at = v->blob.len;
+        t->bytes_at = (uint32_t)v->blob.len;
         put_spelled_bytes(&v->blob, text);
         t->bytes_len = (uint32_t)(v->blob.len - t->bytes_at);
     }

@@ -13,11 +13,12 @@
 
 enum {
     MAX_VOCAB = 1 << 22,                  /* ids are below this */
-    MAX_TOKEN_BYTES = 1 << 16
+    MAX_TOKEN_BYTES = 1 << 16,
+    MAX_VOCAB_BYTES = 1 << 30             /* of all texts and bytes together */
 };
 
 struct token {
-    size_t text_at, bytes_at;             /* in vocab.blob */
+    uint32_t text_at, bytes_at;           /* in vocab.blob */
     uint32_t text_len, bytes_len;
     uint8_t kind;                         /* enum token_kind */
     bool used;                            /* false: a hole in the numbering */
