@@ -179,6 +179,7 @@ kexa) shift; build; exec "$here/build/kexa" "$@" ;;
     build
     case $1 in
     chat | run | tokenize | detokenize | logits) needs_no_model "$@" || fetch_model ;;
+    inspect) [ $# -gt 1 ] || needs_no_model || fetch_model ;;
     esac
     exec "$here/build/kexa" "$@"
     ;;
