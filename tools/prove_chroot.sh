@@ -3,7 +3,7 @@
 # another as a user who may sudo; each with and without a terminal.  Needs root, debootstrap and
 # about 4 GB.
 #
-#   tools/prove_chroot.sh FOLDER [chat|test|all]     (default all; FOLDER is made and kept)
+#   tools/prove_chroot.sh FOLDER [chat|test|all]     (FOLDER is made and kept)
 #
 # The clone is the last commit of this tree.  Where packages come from is this machine's own
 # configuration (apt sources, pip.conf, certificates, proxies), copied at run time.
@@ -18,7 +18,8 @@ say() { printf '== %s\n' "$*"; }
 
 mirror() {
     cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources \
-        2> /dev/null | sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)*\([^ ]*\) .*/\2/p' |
+        2> /dev/null |
+        sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)*\([^ ]*\) .*/\2/p' |
         grep -v security | head -n 1
 }
 
@@ -39,7 +40,8 @@ make_base() {
     [ ! -f "$base/etc/debian_version" ] || return 0
     say "debootstrap bookworm"
     rm -rf "$base.new"
-    debootstrap --variant=minbase --include=sudo bookworm "$base.new" "$(mirror)" > "$folder/log" 2>&1
+    debootstrap --variant=minbase --include=sudo bookworm "$base.new" "$(mirror)" \
+        > "$folder/log" 2>&1
     copy_configuration "$base.new"
     mv "$base.new" "$base"
 }
@@ -89,7 +91,8 @@ prove() {
     ask='What is the capital of France?'
     if [ "$what" != test ]; then
         say "$user: ./go chat, no terminal"
-        printf '%s\n/quit\n' "$ask" | enter "$root" "$user" "./go chat --temp 0" | tee "$folder/said"
+        printf '%s\n/quit\n' "$ask" | enter "$root" "$user" "./go chat --temp 0" |
+            tee "$folder/said"
         grep -q Paris "$folder/said"
         say "$user: ./go chat in a terminal"
         enter "$root" "$user" "(sleep 5; echo '$ask'; sleep 10; echo /quit; sleep 2) |
