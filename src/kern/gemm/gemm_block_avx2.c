@@ -50,9 +50,10 @@ static inline __m256 add_block(__m256 acc, __m256 d, float dx, __m256i isum)
 
 static void tile_q4_0(const struct tile *g)
 {
-    __m256 acc[TOKENS] = { 0 };
+    __m256 acc[TOKENS];
     const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
     size_t stride = g->k / 32;
+    clear_tile(acc, g->n_tokens);
     for (size_t b = 0; b < stride; b++, w += Q4_0_BYTES) {
         __m256i q[8];
         __m256 d = low_f16(gather_rows(w, g->row_bytes));
@@ -64,14 +65,15 @@ static void tile_q4_0(const struct tile *g)
             acc[t] = add_block(acc[t], d, g->x->d[at], isum);
         }
     }
-    store_tile(g, acc);
+    store_tile(g, acc, g->n_tokens);
 }
 
 static void tile_q4_1(const struct tile *g)
 {
-    __m256 acc[TOKENS] = { 0 };
+    __m256 acc[TOKENS];
     const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
     size_t stride = g->k / 32;
+    clear_tile(acc, g->n_tokens);
     for (size_t b = 0; b < stride; b++, w += Q4_1_BYTES) {
         __m256i q[8], dm = gather_rows(w, g->row_bytes);
         __m256 d = low_f16(dm), m = high_f16(dm);
@@ -83,14 +85,15 @@ static void tile_q4_1(const struct tile *g)
             acc[t] = add_block(a, m, g->x->d[at], sum_x);
         }
     }
-    store_tile(g, acc);
+    store_tile(g, acc, g->n_tokens);
 }
 
 static void tile_q8_0(const struct tile *g)
 {
-    __m256 acc[TOKENS] = { 0 };
+    __m256 acc[TOKENS];
     const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
     size_t stride = g->k / 32;
+    clear_tile(acc, g->n_tokens);
     for (size_t b = 0; b < stride; b++, w += Q8_0_BYTES) {
         __m256i q[8];
         __m256 d = low_f16(gather_rows(w, g->row_bytes));
@@ -100,7 +103,7 @@ static void tile_q8_0(const struct tile *g)
         for (size_t t = 0, at = g->t * stride + b; t < g->n_tokens; t++, at += stride)
             acc[t] = add_block(acc[t], d, g->x->d[at], dot_bytes(q, g->x->q + 32 * at));
     }
-    store_tile(g, acc);
+    store_tile(g, acc, g->n_tokens);
 }
 
 void gemm_q4_0_avx2(float *y, size_t y_stride, const void *w, size_t row_bytes,

@@ -30,62 +30,68 @@ static inline void load_bytes(__m512i w[8], const uint8_t *qs, size_t row_bytes)
         w[j] = _mm512_xor_si512(w[j], flip);
 }
 
-/* acc[t] += d * dx * isum for every token, isum = w . x - offset * sum_x. */
-static inline void add_block(__m512 *acc, const struct tile *g, const __m512i w[8], __m512 d,
-                             int32_t offset, size_t b)
+/* acc + d * dx * isum */
+static inline __m512 add_block(__m512 acc, __m512 d, float dx, __m512i isum)
 {
-    size_t stride = g->k / 32, at = g->t * stride + b;
-    for (size_t t = 0; t < g->n_tokens; t++, at += stride) {
-        __m512i start = _mm512_set1_epi32(-offset * g->x->sum[at]);
-        __m512 isum = _mm512_cvtepi32_ps(dot_32(start, w, g->x->q + 32 * at));
-        __m512 s = _mm512_mul_ps(d, _mm512_set1_ps(g->x->d[at]));
-        acc[t] = _mm512_fmadd_ps(s, isum, acc[t]);
-    }
+    return _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(dx)), _mm512_cvtepi32_ps(isum), acc);
 }
 
 static void tile_q4_0(const struct tile *g)
 {
-    __m512 acc[TOKENS] = { 0 };
+    __m512 acc[TOKENS];
     const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
-    for (size_t b = 0; b < g->k / 32; b++, w += Q4_0_BYTES) {
+    size_t stride = g->k / 32;
+    clear_tile(acc, g->n_tokens);
+    for (size_t b = 0; b < stride; b++, w += Q4_0_BYTES) {
         __m512i q[8];
+        __m512 d = low_f16(gather_rows(w, g->row_bytes));
         fetch_ahead(next + b * LANES * Q4_0_BYTES, LANES * Q4_0_BYTES);
         load_nibbles(q, w + 2, g->row_bytes);
-        add_block(acc, g, q, low_f16(gather_rows(w, g->row_bytes)), 8, b);
+        for (size_t t = 0, at = g->t * stride + b; t < g->n_tokens; t++, at += stride) {
+            __m512i start = _mm512_set1_epi32(-8 * g->x->sum[at]);
+            acc[t] = add_block(acc[t], d, g->x->d[at], dot_32(start, q, g->x->q + 32 * at));
+        }
     }
-    store_tile(g, acc);
+    store_tile(g, acc, g->n_tokens);
 }
 
 static void tile_q4_1(const struct tile *g)
 {
-    __m512 acc[TOKENS] = { 0 };
+    __m512 acc[TOKENS];
     const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
     size_t stride = g->k / 32;
+    clear_tile(acc, g->n_tokens);
     for (size_t b = 0; b < stride; b++, w += Q4_1_BYTES) {
         __m512i q[8], dm = gather_rows(w, g->row_bytes);
-        __m512 m = high_f16(dm);
+        __m512 d = low_f16(dm), m = high_f16(dm);
         fetch_ahead(next + b * LANES * Q4_1_BYTES, LANES * Q4_1_BYTES);
         load_nibbles(q, w + 4, g->row_bytes);
-        add_block(acc, g, q, low_f16(dm), 0, b);
         for (size_t t = 0, at = g->t * stride + b; t < g->n_tokens; t++, at += stride) {
-            __m512 s = _mm512_mul_ps(m, _mm512_set1_ps(g->x->d[at]));
-            acc[t] = _mm512_fmadd_ps(s, _mm512_set1_ps((float)g->x->sum[at]), acc[t]);
+            __m512i isum = dot_32(_mm512_setzero_si512(), q, g->x->q + 32 * at);
+            __m512 a = add_block(acc[t], d, g->x->d[at], isum);
+            acc[t] = add_block(a, m, g->x->d[at], _mm512_set1_epi32(g->x->sum[at]));
         }
     }
-    store_tile(g, acc);
+    store_tile(g, acc, g->n_tokens);
 }
 
 static void tile_q8_0(const struct tile *g)
 {
-    __m512 acc[TOKENS] = { 0 };
+    __m512 acc[TOKENS];
     const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
-    for (size_t b = 0; b < g->k / 32; b++, w += Q8_0_BYTES) {
+    size_t stride = g->k / 32;
+    clear_tile(acc, g->n_tokens);
+    for (size_t b = 0; b < stride; b++, w += Q8_0_BYTES) {
         __m512i q[8];
+        __m512 d = low_f16(gather_rows(w, g->row_bytes));
         fetch_ahead(next + b * LANES * Q8_0_BYTES, LANES * Q8_0_BYTES);
         load_bytes(q, w + 2, g->row_bytes);
-        add_block(acc, g, q, low_f16(gather_rows(w, g->row_bytes)), 128, b);
+        for (size_t t = 0, at = g->t * stride + b; t < g->n_tokens; t++, at += stride) {
+            __m512i start = _mm512_set1_epi32(-128 * g->x->sum[at]);
+            acc[t] = add_block(acc[t], d, g->x->d[at], dot_32(start, q, g->x->q + 32 * at));
+        }
     }
-    store_tile(g, acc);
+    store_tile(g, acc, g->n_tokens);
 }
 
 void gemm_q4_0_avx512(float *y, size_t y_stride, const void *w, size_t row_bytes,

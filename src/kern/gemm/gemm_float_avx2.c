@@ -78,8 +78,9 @@ static inline void chain_f32(__m256 *acc, const __m256 *panel, const float *x, s
 
 static inline void tile_f32_class(const struct tile *g, fill_fn *fill, size_t size)
 {
-    __m256 acc[TOKENS] = { 0 }, panel[DEPTH];
+    __m256 acc[TOKENS], panel[DEPTH];
     const uint8_t *next = g->w + LANES * g->row_bytes;
+    clear_tile(acc, g->n_tokens);
     for (size_t i = 0; i < g->k; i += DEPTH) {
         const float *x = g->x->f32 + g->t * g->k + i;
         size_t kc = g->k - i < DEPTH ? g->k - i : DEPTH, t = 0;
@@ -92,7 +93,7 @@ static inline void tile_f32_class(const struct tile *g, fill_fn *fill, size_t si
         for (; t < g->n_tokens; t++)
             chain_f32(acc + t, panel, x + t * g->k, g->k, kc, 1);
     }
-    store_tile(g, acc);
+    store_tile(g, acc, g->n_tokens);
 }
 
 /* kc bf16 as floats, pairs split: elements 0, 2, .. then 1, 3, ..; zeros from kc on. */
@@ -135,8 +136,9 @@ static inline void chain_bf16(__m256 *acc, const __m256 *panel, const bf16 *x, s
 
 static void tile_bf16(const struct tile *g)
 {
-    __m256 acc[TOKENS] = { 0 }, panel[DEPTH];
+    __m256 acc[TOKENS], panel[DEPTH];
     const uint8_t *next = g->w + LANES * g->row_bytes;
+    clear_tile(acc, g->n_tokens);
     for (size_t i = 0; i < g->k; i += DEPTH) {
         const bf16 *x = g->x->bf16 + g->t * g->k + i;
         size_t kc = g->k - i < DEPTH ? g->k - i : DEPTH, t = 0;
@@ -147,7 +149,7 @@ static void tile_bf16(const struct tile *g)
         for (; t < g->n_tokens; t++)
             chain_bf16(acc + t, panel, x + t * g->k, g->k, kc, 1);
     }
-    store_tile(g, acc);
+    store_tile(g, acc, g->n_tokens);
 }
 
 static void tile_f32(const struct tile *g)

@@ -65,9 +65,10 @@ static inline void add_q4_k(__m256 *acc, const struct tile *g, const __m256i w[8
 
 static void tile_q4_k(const struct tile *g)
 {
-    __m256 acc[TOKENS] = { 0 };
+    __m256 acc[TOKENS];
     const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
     __m256i low = _mm256_set1_epi8(15);
+    clear_tile(acc, g->n_tokens);
     for (size_t b = 0; b < g->k / 32; w += Q4_K_BYTES) {
         struct q4_k_scales sc = load_scales(w, g->row_bytes);
         for (unsigned j = 0; j < 8; j += 2, b += 2) {
@@ -86,7 +87,7 @@ static void tile_q4_k(const struct tile *g)
             add_q4_k(acc, g, q, &sc, j + 1, b + 1);
         }
     }
-    store_tile(g, acc);
+    store_tile(g, acc, g->n_tokens);
 }
 
 /* Half a Q6_K super-block, 128 elements, as q + 32: u[q][j] is dword j of sub-block q. */
@@ -154,8 +155,9 @@ static inline void add_q6_k(__m256 *acc, const struct tile *g, const __m256i w[8
 
 static void tile_q6_k(const struct tile *g)
 {
-    __m256 acc[TOKENS] = { 0 };
+    __m256 acc[TOKENS];
     const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
+    clear_tile(acc, g->n_tokens);
     for (size_t b = 0; b < g->k / 32; b += 8, w += Q6_K_BYTES) {
         __m256i sc[4], u[4][8], last = gather_rows(w + Q6_K_D - 2, g->row_bytes);
         __m256 d = high_f16(last);                        /* never past the block's end */
@@ -170,7 +172,7 @@ static void tile_q6_k(const struct tile *g)
             }
         }
     }
-    store_tile(g, acc);
+    store_tile(g, acc, g->n_tokens);
 }
 
 void gemm_q4_k_avx2(float *y, size_t y_stride, const void *w, size_t row_bytes,

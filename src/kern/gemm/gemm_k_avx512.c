@@ -56,9 +56,10 @@ static inline void add_q4_k(__m512 *acc, const struct tile *g, const __m512i w[8
 
 static void tile_q4_k(const struct tile *g)
 {
-    __m512 acc[TOKENS] = { 0 };
+    __m512 acc[TOKENS];
     const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
     __m512i low = _mm512_set1_epi8(15);
+    clear_tile(acc, g->n_tokens);
     for (size_t b = 0; b < g->k / 32; w += Q4_K_BYTES) {
         struct q4_k_scales sc = load_scales(w, g->row_bytes);
         for (unsigned j = 0; j < 8; j += 2, b += 2) {
@@ -77,7 +78,7 @@ static void tile_q4_k(const struct tile *g)
             add_q4_k(acc, g, q, &sc, j + 1, b + 1);
         }
     }
-    store_tile(g, acc);
+    store_tile(g, acc, g->n_tokens);
 }
 
 /*
@@ -156,9 +157,10 @@ static inline void add_q6_k(__m512 *acc, const struct tile *g, const __m512i w[8
 
 static void tile_q6_k(const struct tile *g)
 {
-    __m512 acc[TOKENS] = { 0 };
+    __m512 acc[TOKENS];
     int32_t sums[TOKENS][16];
     const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
+    clear_tile(acc, g->n_tokens);
     for (size_t b = 0; b < g->k / 32; b += 8, w += Q6_K_BYTES) {
         __m512i sc[4], u[4][8], last = gather_rows(w + Q6_K_D - 2, g->row_bytes);
         __m512 d = high_f16(last);                        /* never past the block's end */
@@ -175,7 +177,7 @@ static void tile_q6_k(const struct tile *g)
             }
         }
     }
-    store_tile(g, acc);
+    store_tile(g, acc, g->n_tokens);
 }
 
 void gemm_q4_k_avx512(float *y, size_t y_stride, const void *w, size_t row_bytes,

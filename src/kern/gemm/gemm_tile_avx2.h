@@ -65,9 +65,15 @@ static inline __m256i sum_pairs(__m256i words)
     return _mm256_madd_epi16(words, _mm256_set1_epi16(1));
 }
 
-static inline void store_tile(const struct tile *g, const __m256 acc[TOKENS])
+static inline void clear_tile(__m256 *acc, size_t n_tokens)
 {
-    for (size_t t = 0; t < g->n_tokens; t++)
+    for (size_t t = 0; t < n_tokens; t++)
+        acc[t] = _mm256_setzero_ps();
+}
+
+static inline void store_tile(const struct tile *g, const __m256 *acc, size_t n_tokens)
+{
+    for (size_t t = 0; t < n_tokens; t++)
         _mm256_storeu_ps(g->y + t * g->y_stride, acc[t]);
 }
 

@@ -72,9 +72,15 @@ static inline __m512i dot_32(__m512i sum, const __m512i w[8], const int8_t *x)
     return _mm512_add_epi32(dot_16(sum, w, x), second);
 }
 
-static inline void store_tile(const struct tile *g, const __m512 acc[TOKENS])
+static inline void clear_tile(__m512 *acc, size_t n_tokens)
 {
-    for (size_t t = 0; t < g->n_tokens; t++)
+    for (size_t t = 0; t < n_tokens; t++)
+        acc[t] = _mm512_setzero_ps();
+}
+
+static inline void store_tile(const struct tile *g, const __m512 *acc, size_t n_tokens)
+{
+    for (size_t t = 0; t < n_tokens; t++)
         _mm512_storeu_ps(g->y + t * g->y_stride, acc[t]);
 }
 
