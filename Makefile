@@ -108,6 +108,10 @@ $(BUILD)/tests/unit/test_options: $(BUILD)/src/cmd/options.o $(BUILD)/src/cmd/op
 test: all tests
 	tests/run tree build unit kern fuzz
 
+# Hours: a million strings, fuzzing by the clock, valgrind.
+soak:
+	./go test soak
+
 # Every file through another compiler's warnings, without code.
 syntax: $(patsubst %.c,$(BUILD)/syntax/%,$(SRCS) $(TEST_SRCS) $(KERN_TESTS) tests/harness.c)
 
@@ -171,7 +175,7 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all tests test checkkern bench syntax header-check header-check-cpp docs install uninstall \
+.PHONY: all tests test soak checkkern bench syntax header-check header-check-cpp docs install uninstall \
         clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
