@@ -102,6 +102,53 @@ FORMAT_TESTS := $(filter $(BUILD)/tests/unit/format/%,$(TESTS))
 $(FORMAT_TESTS): $(BUILD)/tests/unit/format/gguf_build.o $(BUILD)/tests/unit/format/scratch.o \
     $(BUILD)/tests/fuzz/walk.o
 
+# Fuzzing.  fuzz-corpus: every file of tests/fuzz/corpus and FUZZ_RUNS mutations per target,
+# under sanitizers; its last line counts the targets.  soak-fuzz: libFuzzer by the clock.
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+FUZZERS      := $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/fuzz_%)
+SOAKERS      := $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/soak_%)
+FUZZ_WALKS   := $(BUILD)/tests/fuzz/walk.o $(BUILD)/tests/fuzz/walk_tokenizer.o
+FUZZ_RUNS    ?= 20000
+FUZZ_SECONDS ?= 600
+
+$(FUZZERS): $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/driver.o \
+    $(BUILD)/tests/fuzz/mutate.o $(FUZZ_WALKS) $(BUILD)/libkexa.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(SOAKERS): $(BUILD)/tests/fuzz/soak_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_WALKS) \
+    $(BUILD)/libkexa.a
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+fuzz-corpus:
+	@$(MAKE) --no-print-directory BUILD=build/asan SAN=address,undefined OPT='-O1 -g' fuzz-run
+
+fuzz-run: $(FUZZERS)
+	@good=0 bad=0; for t in $(FUZZ_TARGETS); do \
+	    $(BUILD)/tests/fuzz/fuzz_$$t --runs $(FUZZ_RUNS) tests/fuzz/corpus/$$t && \
+	    good=$$((good + 1)) || bad=$$((bad + 1)); done; \
+	    echo "$$good passed, $$bad failed, 0 skipped"; [ $$bad = 0 ]
+
+soak-fuzz:
+	$(MAKE) BUILD=build/fuzz CC=clang SAN=fuzzer-no-link,address,undefined OPT='-O1 -g' soak-run
+
+soak-run: $(SOAKERS)
+	@for t in $(FUZZ_TARGETS); do mkdir -p $(BUILD)/found/$$t; \
+	    $(BUILD)/tests/fuzz/soak_$$t -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=5 \
+	    -print_final_stats=1 -artifact_prefix=$(BUILD)/found/$$t- $(BUILD)/found/$$t \
+	    tests/fuzz/corpus/$$t || exit 1; done
+
+# Makes tests/fuzz/corpus again, apart from what fuzzing found (found-*).
+$(BUILD)/tests/fuzz/make_corpus: $(BUILD)/tests/fuzz/make_corpus.o \
+    $(BUILD)/tests/unit/format/gguf_build.o $(BUILD)/libkexa.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+fuzz-corpora: $(BUILD)/tests/fuzz/make_corpus $(FORMAT_TESTS)
+	mkdir -p $(FUZZ_TARGETS:%=tests/fuzz/corpus/%)
+	rm -f tests/fuzz/corpus/*/ok-* tests/fuzz/corpus/*/lie-*
+	$(BUILD)/tests/fuzz/make_corpus tests/fuzz/corpus
+	KEXA_KEEP_LIES=tests/fuzz/corpus/gguf $(BUILD)/tests/unit/format/test_gguf_lies
+	KEXA_KEEP_LIES=tests/fuzz/corpus/safetensors $(BUILD)/tests/unit/format/test_safetensors
+
 # A test of a command's own code also links that file.
 $(BUILD)/tests/unit/test_options: $(BUILD)/src/cmd/options.o $(BUILD)/src/cmd/option_text.o
 

@@ -155,7 +155,7 @@ bool gguf_list_read(struct gguf_head *h, struct tensors *t, struct arena *names,
     for (uint64_t i = 0; i < h->n_tensors && ok; i++)
         ok = read_info(h, t, names, &offset[i], err);
     size_t pad = -h->at.at & (size_t)(h->alignment - 1);
-    struct bytes data = { 0 };
+    struct bytes data = { h->at.all.at + h->at.all.len, 0 };
     if (ok && pad <= cursor_left(&h->at))
         data = (struct bytes){ h->at.all.at + h->at.at + pad, cursor_left(&h->at) - pad };
     for (size_t i = first; i < t->n && ok; i++)

@@ -11,7 +11,8 @@
 
 enum { JSON_DEPTH_MAX = 64 };             /* nested arrays and objects */
 
-/* Objects with a repeated key are refused.  NULL on failure (with err).  The caller releases with json_decref(). */
+/* Objects with a repeated key are refused.  NULL on failure (with err).  The caller
+ * releases with json_decref(). */
 json_t *json_load_path(const char *path, size_t max_bytes, struct err *err);
 json_t *json_load_bytes(struct bytes text, const char *name, struct err *err);
 

@@ -172,8 +172,8 @@ static bool check_cover(const struct tensors *t, size_t first, struct bytes data
     }
     mem_give(at);
     return ok && (end == data.len ||
-                  fail(err, ERR_FORMAT, "%s: the tensors end at byte %llu of the data, but the file "
-                       "has %zu", path, (unsigned long long)end, data.len));
+                  fail(err, ERR_FORMAT, "%s: the tensors end at byte %llu of the data, but the "
+                       "file has %zu", path, (unsigned long long)end, data.len));
 }
 
 bool safetensors_list_read(json_t *head, struct bytes data, const char *path, struct tensors *t,

@@ -68,7 +68,8 @@ bool shape_count(const uint64_t *ne, uint32_t n_dims, uint64_t *n_elements)
 
 static int by_place(const void *a, const void *b)
 {
-    const struct tensor *x = *(const struct tensor *const *)a, *y = *(const struct tensor *const *)b;
+    const struct tensor *x = *(const struct tensor *const *)a;
+    const struct tensor *y = *(const struct tensor *const *)b;
     if (x->data != y->data)
         return x->data < y->data ? -1 : 1;
     return x->n_bytes < y->n_bytes ? -1 : x->n_bytes > y->n_bytes;

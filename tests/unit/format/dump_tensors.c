@@ -1,7 +1,8 @@
 /*
  * dump_tensors FILE: what kexa reads from a GGUF file or a safetensors file or folder,
  * as JSON on stdout, to be compared with what other readers see: every metadata value,
- * every tensor with its shape, place and a hash (XXH3-64) of its bytes.
+ * every tensor with its shape, file and the CRC-32 (zlib's) of its bytes.
+ * dump_tensors IN.npy OUT.npy: reads an array and writes it again.
  */
 #include "format/format.h"
 
@@ -14,6 +15,20 @@ static void put_hex(struct bytes b)
     for (size_t i = 0; i < b.len; i++)
         printf("%02x", b.at[i]);
     putchar('"');
+}
+
+static uint32_t crc32_of(struct bytes b)
+{
+    static uint32_t table[256];
+    for (uint32_t i = 0; i < 256 && !table[255]; i++) {
+        table[i] = i;
+        for (int k = 0; k < 8; k++)
+            table[i] = table[i] >> 1 ^ (table[i] & 1 ? 0xedb88320u : 0);
+    }
+    uint32_t crc = UINT32_MAX;
+    for (size_t i = 0; i < b.len; i++)
+        crc = crc >> 8 ^ table[(crc ^ b.at[i]) & 255];
+    return ~crc;
 }
 
 static void put_text(const char *text)
@@ -70,8 +85,8 @@ static void put_tensors(const struct tensors *t)
                x->type_name, x->qtype ? "true" : "false", x->n_bytes);
         for (uint32_t d = 0; d < x->n_dims; d++)
             printf("%s%" PRIu64, d ? ", " : "", x->ne[d]);
-        printf("], \"xxh3\": \"%016" PRIx64 "\", \"file\": ",
-               hash_bytes((struct bytes){ x->data, (size_t)x->n_bytes }, 0));
+        printf("], \"crc32\": %" PRIu32 ", \"file\": ",
+               crc32_of((struct bytes){ x->data, (size_t)x->n_bytes }));
         put_text(x->file);
         printf("}");
     }
@@ -101,14 +116,34 @@ static bool dump(const char *path, struct err *err)
     return true;
 }
 
+static bool copy_npy(const char *from, const char *to, struct err *err)
+{
+    struct npy a;
+    struct npy_writer w;
+    if (!npy_open(&a, from, err))
+        return false;
+    size_t n_bytes = (size_t)(a.file.at + a.file.len - a.data);
+    bool ok = npy_writer_begin(&w, to, a.dtype, a.shape, a.n_dims, err);
+    if (ok) {
+        ok = npy_writer_put(&w, a.data, n_bytes, err);
+        if (ok)
+            ok = npy_writer_end(&w, err);
+        else
+            npy_writer_drop(&w);
+    }
+    npy_close(&a);
+    return ok;
+}
+
 int main(int argc, char **argv)
 {
     struct err err;
-    if (argc != 2) {
-        fprintf(stderr, "usage: dump_tensors FILE.gguf | FILE.safetensors | FOLDER\n");
+    if (argc != 2 && argc != 3) {
+        fprintf(stderr, "usage: dump_tensors FILE.gguf | FILE.safetensors | FOLDER\n"
+                "       dump_tensors IN.npy OUT.npy\n");
         return 2;
     }
-    if (dump(argv[1], &err))
+    if (argc == 3 ? copy_npy(argv[1], argv[2], &err) : dump(argv[1], &err))
         return 0;
     fprintf(stderr, "%s\n", err.msg);
     return err_exit_status(err.code);

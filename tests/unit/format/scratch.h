@@ -16,6 +16,9 @@ void scratch_folder(const char *name);
 struct bytes exact_copy(const void *at, size_t len);
 void exact_give(struct bytes copy);
 
+/* With KEXA_KEEP_LIES=FOLDER set, a file that must be refused goes to the fuzz corpus there. */
+void keep_lie(const void *at, size_t len);
+
 /* Whether an error is of this code and its message has each word, ending with NULL. */
 bool err_says(const struct err *err, enum err_code code, const char *const *words);
 #define SAYS(err, code, ...) err_says(err, code, (const char *const[]){ __VA_ARGS__, NULL })

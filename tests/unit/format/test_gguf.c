@@ -104,7 +104,8 @@ static void test_print(void)
     static const struct { const char *key, *text; } cases[] = {
         { "a.i8", "-3" }, { "a.u64", "9223372036854775808" }, { "a.f32", "0.100000001" },
         { "a.bool", "true" }, { "a.string", "\xea\xb0\x80 b\\x1b[31m\n" },
-        { "b.i16", "9 x i16 [-1, 0, 1, 2, 3, 4, ...]" }, { "b.bool", "3 x bool [true, false, true]" },
+        { "b.i16", "9 x i16 [-1, 0, 1, 2, 3, 4, ...]" },
+        { "b.bool", "3 x bool [true, false, true]" },
         { "b.string", "3 x string [\"one\", \"\", \"three\"]" }, { "b.none", "0 x u32 []" },
         { "b.array", "1 x array [...]" },
     };

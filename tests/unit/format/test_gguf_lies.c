@@ -26,6 +26,7 @@ static void expect_refused(const void *at, size_t len, int line, enum err_code c
                            const char *const *words)
 {
     long live = mem_live;
+    keep_lie(at, len);
     mem_live = 0;
     EXPECTF(!open_exactly(at, len) && err_says(&err, code, words), "case of line %d", line);
     EXPECT(strstr(err.msg, "t.gguf"));

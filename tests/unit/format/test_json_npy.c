@@ -44,7 +44,9 @@ static void test_json_depth(void)
         EXPECT(j || SAYS(&err, ERR_LIMIT, "nested", "at most 64"));
         json_decref(j);
     }
-    json_t *j = load("[\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[\"]");
+    char quoted[] = "[\"....................................................................\"]";
+    memset(quoted + 2, '[', sizeof quoted - 5);
+    json_t *j = load(quoted);             /* brackets in a string do not count */
     EXPECT(j != NULL);
     json_decref(j);
 }
@@ -76,7 +78,8 @@ static void test_npy_round_trip(void)
         for (uint32_t n_dims = 0; n_dims <= 4; n_dims++) {
             uint64_t n = n_dims == 0 ? 1 : n_dims == 1 ? 2 : 6;
             const char *path = scratch_path("r.npy");
-            EXPECTF(write_npy(path, kinds[k].dtype, n_dims, data, n * kinds[k].size), "%s", err.msg);
+            EXPECTF(write_npy(path, kinds[k].dtype, n_dims, data, n * kinds[k].size), "%s",
+                    err.msg);
             EXPECTF(npy_open(&a, path, &err), "%s", err.msg);
             EXPECT(!strcmp(a.dtype, kinds[k].dtype) && a.n_dims == n_dims && a.n_elements == n);
             EXPECT(n_dims < 2 || (a.shape[0] == 2 && a.shape[1] == 3));
@@ -106,9 +109,11 @@ static void test_npy_lies(void)
 {
     static const struct { const char *head; size_t n_bytes; enum err_code code; const char *says; }
     cases[] = {
-        { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 4, ERR_FORMAT, "2 elements" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 4, ERR_FORMAT,
+          "2 elements" },
         { "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 9, ERR_FORMAT, "9 bytes" },
-        { "{'descr': '<f4', 'fortran_order': True, 'shape': (2,), }", 8, ERR_UNSUPPORTED, "C order" },
+        { "{'descr': '<f4', 'fortran_order': True, 'shape': (2,), }", 8, ERR_UNSUPPORTED,
+          "C order" },
         { "{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", 8, ERR_UNSUPPORTED, ">f4" },
         { "{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", 8, ERR_UNSUPPORTED, "|O" },
         { "{'descr': '<f4', 'fortran_order': False, 'shape': (2, -1), }", 8, ERR_FORMAT, "shape" },
@@ -189,7 +194,8 @@ static void test_npy_is_atomic(void)
            SAYS(&err, ERR_USAGE, "/dev/null", "no regular file"));
     EXPECT(!npy_writer_begin(&w, scratch_path("none/a.npy"), "f4", NULL, 0, &err) &&
            SAYS(&err, ERR_IO, "none/a.npy", "cannot write there"));
-    EXPECT(!npy_writer_begin(&w, scratch_path("a.npy"), "f4", (uint64_t[]){ 1ull << 62, 9 }, 2, &err) &&
+    EXPECT(!npy_writer_begin(&w, scratch_path("a.npy"), "f4", (uint64_t[]){ 1ull << 62, 9 }, 2,
+                             &err) &&
            SAYS(&err, ERR_LIMIT, "a.npy", "2^64"));
     EXPECT(mem_live == 0);
 }

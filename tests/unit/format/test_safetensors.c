@@ -50,6 +50,7 @@ static void expect_refused(const void *at, size_t len, int line, enum err_code c
                            const char *const *words)
 {
     long live = mem_live;
+    keep_lie(at, len);
     EXPECTF(!open_exactly(at, len) && err_says(&err, code, words), "case of line %d", line);
     EXPECT(mem_live == live && strstr(err.msg, "t.safetensors"));
 }

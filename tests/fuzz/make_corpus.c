@@ -1,0 +1,158 @@
+/*
+ * make_corpus FOLDER: writes the valid files (ok-*) of the fuzz corpora into
+ * FOLDER/gguf, safetensors, tokenizer and gguf_tokenizer, which must exist.  The lies
+ * beside them come from the format tests (KEXA_KEEP_LIES); `make fuzz-corpora` does both.
+ */
+#include "../unit/format/gguf_build.h"
+
+#include <stdio.h>
+
+static const char *root;
+
+static void keep(const char *name, struct buf *file)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    FILE *f = fopen(path, "wb");
+    check(f != NULL && !file->failed);
+    check(fwrite(file->at, 1, file->len, f) == file->len);
+    check(fclose(f) == 0);
+    buf_release(file);
+}
+
+static void keep_text(const char *name, const char *text)
+{
+    struct buf file = { 0 };
+    buf_text(&file, text);
+    keep(name, &file);
+}
+
+static void make_gguf(void)
+{
+    struct gguf_build b;
+    struct buf file = gguf_build_sample();
+    keep("gguf/ok-sample", &file);
+    gguf_build_begin(&b);
+    b.version = 2;
+    gguf_build_tensor(&b, "token_embd.weight", 32, 2, QT_Q4_1, 40);
+    gguf_build_tensor(&b, "output_norm.weight", 256, 0, QT_Q6_K, 210);
+    gguf_build_tensor(&b, "new", 8, 0, 300, 8);
+    file = gguf_build_end(&b);
+    keep("gguf/ok-version-2", &file);
+    gguf_build_begin(&b);
+    file = gguf_build_end(&b);
+    keep("gguf/ok-bare", &file);
+}
+
+static void make_safetensors(void)
+{
+    static const char *const headers[] = {
+        "{}", "{\"__metadata__\":{\"format\":\"pt\"}}",
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[0,8]},"
+        "\"b\":{\"dtype\":\"BF16\",\"shape\":[],\"data_offsets\":[8,10]},"
+        "\"c\":{\"dtype\":\"U8\",\"shape\":[0,3],\"data_offsets\":[10,10]},"
+        "\"d\":{\"dtype\":\"F4\",\"shape\":[1,2,1,2],\"data_offsets\":[10,12]}}  ",
+    };
+    char name[64];
+    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
+        struct buf file = { 0 };
+        put_string(&file, headers[i], strlen(headers[i]));
+        for (int k = 0; k < 12 && i == 2; k++)
+            put_number(&file, (uint64_t)k, 1);
+        snprintf(name, sizeof name, "safetensors/ok-%zu", i);
+        keep(name, &file);
+    }
+}
+
+/* The character that stands for a byte in GPT-2's table, as UTF-8. */
+static const char *byte_char(int byte)
+{
+    static char text[4];
+    int c = byte, n = 0;
+    for (int i = 0; i < 256; i++) {
+        bool plain = (i > 32 && i < 127) || (i > 160 && i != 173);
+        n += !plain;
+        if (i == byte && !plain)
+            c = 255 + n;
+    }
+    snprintf(text, sizeof text, c < 128 ? "%c" : "%c%c", c < 128 ? c : 0xc0 | c >> 6,
+             0x80 | (c & 63));
+    return text;
+}
+
+static const char *const merges[] = { "l l", "h e", "ll o", "he llo", "\xc4\xa0 he",
+                                      "\xc4\xa0he llo", "1 2" };
+static const char *const merged[] = { "ll", "he", "llo", "hello", "\xc4\xa0he",
+                                      "\xc4\xa0hello", "12" };
+enum { N_MERGES = sizeof merges / sizeof *merges };
+
+static void make_tokenizer_json(const char *name, const char *pre, const char *nfc,
+                                const char *post)
+{
+    struct buf b = { 0 };
+    buf_printf(&b, "{\"normalizer\":%s,\"pre_tokenizer\":%s,\"post_processor\":%s,"
+               "\"added_tokens\":[{\"id\":263,\"content\":\"<|end|>\",\"special\":true},"
+               "{\"id\":264,\"content\":\"<t>\",\"special\":false,\"lstrip\":true,"
+               "\"normalized\":true}],\"model\":{\"type\":\"BPE\",\"vocab\":{", nfc, pre, post);
+    for (int i = 0; i < 256; i++) {
+        const char *c = byte_char(i);
+        buf_printf(&b, "\"%s%s\":%d,", *c == '"' || *c == '\\' ? "\\" : "", c, i);
+    }
+    for (int i = 0; i < N_MERGES; i++)
+        buf_printf(&b, "\"%s\":%d%s", merged[i], 256 + i,
+                   i + 1 < N_MERGES ? "," : "},\"merges\":[");
+    for (int i = 0; i < N_MERGES; i++)
+        buf_printf(&b, "\"%s\"%s", merges[i], i + 1 < N_MERGES ? "," : "]}}");
+    keep(name, &b);
+}
+
+static void make_gguf_tokenizer(const char *name, const char *pre)
+{
+    struct gguf_build b;
+    struct buf tokens = { 0 }, types = { 0 };
+    gguf_build_begin(&b);
+    gguf_build_string(&b, "tokenizer.ggml.model", "gpt2");
+    gguf_build_string(&b, "tokenizer.ggml.pre", pre);
+    for (int i = 0; i < 256 + N_MERGES + 1; i++) {
+        const char *text = i < 256 ? byte_char(i) : i < 256 + N_MERGES ? merged[i - 256]
+                                                                        : "<|im_end|>";
+        put_string(&tokens, text, strlen(text));
+        put_number(&types, i < 256 + N_MERGES ? 1 : 3, 1);
+    }
+    gguf_build_array(&b, "tokenizer.ggml.tokens", GGUF_STRING, 257 + N_MERGES, &tokens);
+    gguf_build_array(&b, "tokenizer.ggml.token_type", GGUF_U8, 257 + N_MERGES, &types);
+    gguf_build_strings(&b, "tokenizer.ggml.merges", merges, N_MERGES);
+    gguf_build_number(&b, "tokenizer.ggml.bos_token_id", GGUF_U32, 1);
+    gguf_build_number(&b, "tokenizer.ggml.eos_token_id", GGUF_U32, 263);
+    gguf_build_number(&b, "tokenizer.ggml.add_bos_token", GGUF_BOOL, 1);
+    gguf_build_string(&b, "tokenizer.chat_template", "{{ messages }}<|im_start|>");
+    struct buf file = gguf_build_end(&b);
+    keep(name, &file);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: make_corpus FOLDER\n");
+        return 2;
+    }
+    root = argv[1];
+    make_gguf();
+    make_safetensors();
+    make_tokenizer_json("tokenizer/ok-gpt2", "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
+                        "\"use_regex\":true}", "null", "null");
+    make_tokenizer_json("tokenizer/ok-smollm", "{\"type\":\"Sequence\",\"pretokenizers\":["
+                        "{\"type\":\"Digits\",\"individual_digits\":true},{\"type\":\"ByteLevel\","
+                        "\"add_prefix_space\":false,\"use_regex\":true}]}", "{\"type\":\"NFC\"}",
+                        "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":"
+                        "\"<|end|>\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],"
+                        "\"special_tokens\":{\"<|end|>\":{\"ids\":[263]}}}");
+    keep_text("tokenizer/lie-model", "{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}");
+    keep_text("tokenizer/lie-vocab", "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1},"
+              "\"merges\":[]},\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}");
+    keep_text("tokenizer/lie-merge", "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},"
+              "\"merges\":[\"a b\"]},\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}");
+    make_gguf_tokenizer("gguf_tokenizer/ok-smollm", "smollm");
+    make_gguf_tokenizer("gguf_tokenizer/ok-exaone-moe", "exaone-moe");
+    return 0;
+}
