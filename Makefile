@@ -90,7 +90,7 @@ $(BUILD)/tests/unit/text/tokenize_lines: $(BUILD)/tests/unit/text/tokenize_lines
 
 $(BUILD)/tests/unit/text/test_pretok: LDLIBS += $(shell pkg-config --libs libpcre2-8)
 
-tests: $(TESTS) $(BUILD)/tests/unit/text/tokenize_lines
+tests: $(TESTS) $(BUILD)/tests/unit/text/tokenize_lines $(BUILD)/tests/unit/format/dump_tensors
 
 # What kexa reads from a model file, as JSON (tests/e2e/test_formats.py compares it).
 $(BUILD)/tests/unit/format/dump_tensors: $(BUILD)/tests/unit/format/dump_tensors.o \
