@@ -165,7 +165,11 @@ def main():
             "gguf": "0.19.0", "tokens": len(ids), "mean_nll": mean_nll}
     if options.check64:
         meta["float32_against_float64"] = check_float64(model, ids[:options.check64], full)
-    (options.out / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
+    path = options.out / "meta.json"
+    if path.exists():                    # llama.cpp's figure is measured later, with kl.py
+        meta |= {k: v for k, v in json.loads(path.read_text()).items()
+                 if k.startswith("llama_cpp")}
+    path.write_text(json.dumps(meta, indent=2) + "\n")
     print(json.dumps(meta, indent=1))
 
 
