@@ -77,7 +77,7 @@ void kexa_model_close(struct kexa_model *m);
 struct kexa_model_info {
     const char *family;       /* "llama", "exaone_moe" */
     const char *name;         /* general.name or the folder's name */
-    const char *chat_format;  /* "smollm2", "chatml", "k-exaone", or NULL when the template is unknown */
+    const char *chat_format;  /* "smollm2", "chatml", "k-exaone"; NULL: template unknown */
     uint32_t vocab, layers, context;      /* context: what the model was made for */
     bool has_mtp;             /* multi-token prediction weights are there */
     uint64_t parameters, active_parameters, weight_bytes;

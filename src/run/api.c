@@ -70,10 +70,15 @@ static bool check_memory(const struct model *m, const struct kexa_model_options 
         return false;
     memory_plan_make(&mp, &m->plan, m->weight_bytes, so.context, so.chunk, so.kv_type, n_threads,
                      so.mtp);
-    memory_plan_line(&line, &mp);
-    if (o->on_plan && line.at)
-        o->on_plan(o->plan_arg, line.at);
-    buf_release(&line);
+    if (o->on_plan) {
+        memory_plan_line(&line, &mp);
+        bool ok = buf_ok(&line, err);
+        if (ok)
+            o->on_plan(o->plan_arg, line.at);
+        buf_release(&line);
+        if (!ok)
+            return false;
+    }
     return o->skip_memory_check || memory_plan_check(&mp, m->path, err);
 }
 

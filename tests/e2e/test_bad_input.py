@@ -40,7 +40,8 @@ def check(what, args, expect=None, may_work=False, limit_bytes=None, binary=BINA
         print(f"FAIL {what}: still running after 60 s")
         return
     after = os.times()
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    cpu = (after.children_user + after.children_system
+           - before.children_user - before.children_system)
     text = r.stderr.decode("utf-8", "replace")
     ok = r.returncode == 0 if may_work and r.returncode == 0 else 1 <= r.returncode <= 125
     ok = ok and cpu < 5 and "Sanitizer" not in text and "runtime error" not in text

@@ -135,8 +135,9 @@ static void test_threads_and_levels(void)
                     if (rig_open(&r, threads, half)) {
                         r.m.kern = kern_get((enum cpu_level)level);
                         float *got = run(&r.m, r.ids, LONG, 40, KV_F16, false);
-                        EXPECTF(same(want, got, LONG * r.vocab), "class %d: %d threads at level %s "
-                                "change bits", half, threads, cpu_level_name((enum cpu_level)level));
+                        EXPECTF(same(want, got, LONG * r.vocab), "class %d: %d threads at level "
+                                "%s change bits", half, threads,
+                                cpu_level_name((enum cpu_level)level));
                         mem_give(got);
                     }
                     rig_close(&r);
