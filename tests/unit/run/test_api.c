@@ -52,8 +52,8 @@ static void test_every_allocation_fails_once(void)
         bool hit = mem_fail_after < 0;
         mem_fail_after = -1;
         EXPECTF(ok == !hit, "allocation %ld: %s", nth, e.message);
-        EXPECTF(ok || (e.message[0] && e.exit_status == 7), "allocation %ld: status %d, \"%s\"", nth,
-                e.exit_status, e.message);
+        EXPECTF(ok || (e.message[0] && e.exit_status == 7), "allocation %ld: status %d, \"%s\"",
+                nth, e.exit_status, e.message);
         EXPECTF(mem_live == live, "allocation %ld leaves %ld blocks", nth, mem_live - live);
     }
     EXPECT(nth > 30);
