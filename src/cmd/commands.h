@@ -8,6 +8,7 @@
 #include "cmd/options.h"
 
 #define COMMANDS(X) \
+    X(chat) \
     X(inspect) \
     X(logits) \
     X(tokenize) \
