@@ -1,10 +1,18 @@
 #include "format/json_file.h"
 #include "format/show.h"
 
-/* Nesting of brackets outside strings; jansson's own limit of 2048 is its build's. */
-static size_t json_depth(struct bytes text)
+struct json_size {
+    size_t depth, n_values;
+};
+
+/*
+ * Deepest nesting, and values counted as brackets and commas outside strings: what
+ * jansson is about to build, which is many times the size of the text.
+ */
+static struct json_size json_measure(struct bytes text)
 {
-    size_t depth = 0, deepest = 0;
+    struct json_size size = { 0, 1 };
+    size_t depth = 0;
     bool in_string = false;
     for (size_t i = 0; i < text.len; i++) {
         uint8_t c = text.at[i];
@@ -13,23 +21,24 @@ static size_t json_depth(struct bytes text)
             in_string = c != '"';
         } else if (c == '[' || c == '{') {
             depth++;
-            deepest = depth > deepest ? depth : deepest;
+            size.depth = depth > size.depth ? depth : size.depth;
         } else if (c == ']' || c == '}') {
             depth -= depth > 0;
         } else {
             in_string = c == '"';
         }
+        size.n_values += !in_string && (c == '[' || c == '{' || c == ',');
     }
-    return deepest;
+    return size;
 }
 
 json_t *json_load_bytes(struct bytes text, const char *name, struct err *err)
 {
     json_error_t e;
-    size_t depth = json_depth(text);
-    if (depth > JSON_DEPTH_MAX) {
-        fail(err, ERR_LIMIT, "%s: JSON nested %zu deep; at most %d are accepted", name, depth,
-             JSON_DEPTH_MAX);
+    struct json_size size = json_measure(text);
+    if (size.depth > JSON_DEPTH_MAX || size.n_values > JSON_VALUES_MAX) {
+        fail(err, ERR_LIMIT, "%s: JSON of %zu values nested %zu deep; at most %d and %d are "
+             "accepted", name, size.n_values, size.depth, JSON_VALUES_MAX, JSON_DEPTH_MAX);
         return NULL;
     }
     json_t *j = json_loadb(text.len ? (const char *)text.at : "", text.len,

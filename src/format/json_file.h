@@ -9,7 +9,8 @@
 
 #include <jansson.h>
 
-enum { JSON_DEPTH_MAX = 64 };             /* nested arrays and objects */
+/* Nested arrays and objects; values in all (a value takes up to 240 bytes of memory). */
+enum { JSON_DEPTH_MAX = 64, JSON_VALUES_MAX = 1 << 22 };
 
 /* Objects with a repeated key are refused.  NULL on failure (with err).  The caller
  * releases with json_decref(). */

@@ -154,7 +154,8 @@ def test_gguf_big_endian(folder):
 
 def safe_tensors():
     return {
-        "f32": rng.standard_normal((3, 5)).astype(np.float32), "f16": np.ones((2, 2, 2), np.float16),
+        "f32": rng.standard_normal((3, 5)).astype(np.float32),
+        "f16": np.ones((2, 2, 2), np.float16),
         "f64": np.array([1.5]), "scalar": np.array(2.5, np.float32),
         "empty": np.zeros((0, 4), np.float32), "u8": np.arange(9, dtype=np.uint8),
         "i64": np.array([[-1, 2]], np.int64), "bool": np.array([True, False]),
@@ -245,7 +246,7 @@ def main():
         word = "skipped" if ok is None else "passed" if ok else "failed"
         results[word] += 1
         if word != "passed":
-            print("skip" if ok is None else "FAIL", name + (": no KEXA_MODEL" if ok is None else ""))
+            print(f"skip {name}: no KEXA_MODEL" if ok is None else f"FAIL {name}")
     print("{passed} passed, {failed} failed, {skipped} skipped".format(**results))
     return results["failed"] > 0
 

@@ -41,7 +41,7 @@ static void test_json_depth(void)
         text[2 * depth] = 0;
         json_t *j = load(text);
         EXPECT((j != NULL) == (depth <= JSON_DEPTH_MAX));
-        EXPECT(j || SAYS(&err, ERR_LIMIT, "nested", "at most 64"));
+        EXPECT(j || SAYS(&err, ERR_LIMIT, "nested", "and 64 are accepted"));
         json_decref(j);
     }
     char quoted[] = "[\"....................................................................\"]";
@@ -49,6 +49,22 @@ static void test_json_depth(void)
     json_t *j = load(quoted);             /* brackets in a string do not count */
     EXPECT(j != NULL);
     json_decref(j);
+}
+
+static void test_json_values(void)
+{
+    struct buf text = { 0 };
+    buf_text(&text, "[\",,,,\"");
+    for (int i = 1; i < JSON_VALUES_MAX; i++)
+        buf_put(&text, ",1", 2);
+    buf_text(&text, "]");
+    json_t *j = load(text.at);            /* the list and its elements: one too many */
+    EXPECT(!j && SAYS(&err, ERR_LIMIT, "4194305 values", "at most 4194304"));
+    memcpy(text.at + text.len - 3, "  ]", 3);
+    j = load(text.at);
+    EXPECT(json_array_size(j) == JSON_VALUES_MAX - 1);
+    json_decref(j);
+    buf_release(&text);
 }
 
 static bool write_npy(const char *path, const char *dtype, uint32_t n_dims, const void *data,
@@ -220,6 +236,7 @@ static void test_every_allocation_fails(void)
 const struct test tests[] = {
     { "json", test_json },
     { "json depth", test_json_depth },
+    { "json values", test_json_values },
     { "npy round trip", test_npy_round_trip },
     { "npy lies", test_npy_lies },
     { "npy full disk", test_npy_full_disk },

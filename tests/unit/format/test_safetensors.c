@@ -173,7 +173,7 @@ static void test_deep_header(void)
     char deep[300] = "{\"a\":";
     memset(deep + 5, '[', 200);
     memset(deep + 80, ']', 75);
-    REFUSED(deep, 0, ERR_LIMIT, "nested", "at most 64");
+    REFUSED(deep, 0, ERR_LIMIT, "nested", "and 64 are accepted");
 }
 
 static void test_every_truncation_and_flip(void)
