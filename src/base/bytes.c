@@ -83,17 +83,19 @@ bool buf_ok(const struct buf *b, struct err *err)
                               b->len);
 }
 
+bool ids_reach(struct ids *v, size_t n_more)
+{
+    uint32_t *p = v->failed ? NULL : grown(v->at, v->n, &v->cap, n_more, sizeof *p);
+    v->failed = !p;
+    if (p)
+        v->at = p;
+    return p != NULL;
+}
+
 void ids_put(struct ids *v, uint32_t id)
 {
-    if (v->failed)
-        return;
-    uint32_t *p = grown(v->at, v->n, &v->cap, 1, sizeof *p);
-    if (!p) {
-        v->failed = true;
-        return;
-    }
-    v->at = p;
-    v->at[v->n++] = id;
+    if (ids_reach(v, 1))
+        v->at[v->n++] = id;
 }
 
 void ids_release(struct ids *v)

@@ -49,6 +49,7 @@ struct ids {
 };
 
 void ids_put(struct ids *v, uint32_t id);
+bool ids_reach(struct ids *v, size_t n_more);   /* room for more; false: out of memory */
 void ids_release(struct ids *v);
 
 /* false when the result does not fit in 64 bits. */

@@ -1,10 +1,5 @@
 #include "text/bpe.h"
 
-enum { SHORT_PIECE = 32 };                /* symbols; above, the heap is faster */
-
-#define NO_RANK UINT32_MAX
-#define DEAD UINT32_MAX                   /* no symbol there */
-
 static struct bytes bytes_of_whole(const struct bpe *b, const struct whole *w)
 {
     return (struct bytes){ (const uint8_t *)b->vocab->blob.at + w->at, w->len };
@@ -98,202 +93,90 @@ void bpe_scratch_release(struct bpe_scratch *s)
     *s = (struct bpe_scratch){ 0 };
 }
 
-static uint32_t rank_of(const struct bpe *b, uint32_t left, uint32_t right, uint32_t *merged)
+/*
+ * Tokens that hold the end of one word and the start of the next have in their bytes a
+ * space after something that is no space.  So does a text where it may be cut.
+ */
+static bool is_cut(const uint8_t *at)
 {
-    const struct pair_slot *s = pair_map_find(&b->merges, left, right);
-    if (!s)
-        return NO_RANK;
-    *merged = s->b;
-    return s->a;
+    return at[0] == ' ' && at[-1] > ' ';
 }
 
-/* The first symbols of a piece: one per byte that has a token.  Gives their number. */
-static size_t first_symbols(const struct bpe *b, struct bytes piece, uint32_t *id)
+static bool crosses_words(struct bytes b)
 {
-    size_t n = 0;
+    for (size_t i = 1; i < b.len; i++)
+        if (is_cut(b.at + i))
+            return true;
+    return false;
+}
+
+/*
+ * Whether no merge of rank below `stage_two` uses what a later merge makes.  An added
+ * token is never taken for what merges make: its bytes are not those of its parts.
+ */
+static bool stages_apart(const struct bpe *b, uint32_t stage_two, uint8_t *late)
+{
+    const struct pair_map *m = &b->merges;
+    for (uint64_t i = 0; i <= m->mask; i++) {
+        if (m->slot[i].key == PAIR_EMPTY)
+            continue;
+        if (b->vocab->tok[m->slot[i].b].added)
+            return false;
+        late[m->slot[i].b] |= m->slot[i].a >= stage_two;
+    }
+    for (uint64_t i = 0; i <= m->mask; i++) {
+        uint64_t key = m->slot[i].key;
+        if (key != PAIR_EMPTY && m->slot[i].a < stage_two &&
+            (late[key >> 32] || late[key & UINT32_MAX]))
+            return false;
+    }
+    return true;
+}
+
+bool bpe_finish(struct bpe *b, struct err *err)
+{
+    const struct pair_map *m = &b->merges;
+    uint32_t stage_two = UINT32_MAX;
+    for (uint64_t i = 0; i <= m->mask; i++)
+        if (m->slot[i].key != PAIR_EMPTY && m->slot[i].a < stage_two &&
+            crosses_words(vocab_bytes(b->vocab, m->slot[i].b)))
+            stage_two = m->slot[i].a;
+    if (stage_two == UINT32_MAX || stage_two < b->n_merges / 2)
+        return true;
+    for (int byte = 0; byte < 256; byte++)
+        if (b->vocab->byte_id[byte] == NO_TOKEN)
+            return true;
+    uint8_t *late = mem_take(b->vocab->n, 1);
+    if (!late)
+        return fail(err, ERR_MEMORY, "no memory to look at %u merges", b->n_merges);
+    if (stages_apart(b, stage_two, late))
+        b->stage_two = stage_two;
+    mem_give(late);
+    return true;
+}
+
+/* Appends one symbol for each byte that has a token. */
+static bool put_symbols(const struct bpe *b, struct bytes piece, struct ids *out,
+                        struct err *err)
+{
+    if (!ids_reach(out, piece.len))
+        return fail(err, ERR_MEMORY, "no memory for the tokens of %zu bytes", piece.len);
     for (size_t i = 0; i < piece.len; i++) {
         int64_t k = b->vocab->byte_id[piece.at[i]];
         if (k == NO_TOKEN)
             k = b->unk;
         if (k != NO_TOKEN)
-            id[n++] = (uint32_t)k;
-    }
-    return n;
-}
-
-/* The definition, O(n^2): id[0..n) becomes the merged symbols; gives their number. */
-static size_t merge_short(const struct bpe *b, uint32_t *id, size_t n)
-{
-    uint32_t rank[SHORT_PIECE], merged[SHORT_PIECE];
-    for (size_t i = 0; i + 1 < n; i++)
-        rank[i] = rank_of(b, id[i], id[i + 1], &merged[i]);
-    while (n > 1) {
-        size_t best = 0;
-        for (size_t i = 1; i + 1 < n; i++)
-            if (rank[i] < rank[best])
-                best = i;
-        if (rank[best] == NO_RANK)
-            break;
-        id[best] = merged[best];
-        n--;
-        for (size_t i = best + 1; i < n; i++) {
-            id[i] = id[i + 1];
-            rank[i] = i + 1 < n ? rank[i + 1] : NO_RANK;
-            merged[i] = i + 1 < n ? merged[i + 1] : 0;
-        }
-        if (best + 1 < n)
-            rank[best] = rank_of(b, id[best], id[best + 1], &merged[best]);
-        if (best > 0)
-            rank[best - 1] = rank_of(b, id[best - 1], id[best], &merged[best - 1]);
-    }
-    return n;
-}
-
-struct bpe_symbol {
-    uint32_t id, prev, next;
-    uint32_t rank, merged;                /* of the merge with the next symbol; NO_RANK */
-};
-
-static bool scratch_reach(struct bpe_scratch *s, size_t n, struct err *err)
-{
-    if (n <= s->cap)
-        return true;
-    mem_give(s->sym);
-    mem_give(s->heap);
-    s->sym = mem_take(n, sizeof *s->sym);
-    s->heap = mem_take(n, 3 * sizeof *s->heap);
-    s->cap = s->sym && s->heap ? n : 0;
-    return s->cap || fail(err, ERR_MEMORY, "no memory to merge a piece of %zu bytes", n);
-}
-
-/* A binary heap of rank << 32 | position, smallest first. */
-struct heap {
-    uint64_t *at;
-    size_t n;
-};
-
-static void heap_sink(struct heap *h, size_t i, uint64_t x)
-{
-    for (size_t c; (c = 2 * i + 1) < h->n; i = c) {
-        if (c + 1 < h->n && h->at[c + 1] < h->at[c])
-            c++;
-        if (x <= h->at[c])
-            break;
-        h->at[i] = h->at[c];
-    }
-    h->at[i] = x;
-}
-
-static void heap_put(struct heap *h, uint64_t x)
-{
-    size_t i = h->n++;
-    for (; i > 0 && x < h->at[(i - 1) / 2]; i = (i - 1) / 2)
-        h->at[i] = h->at[(i - 1) / 2];
-    h->at[i] = x;
-}
-
-/* Makes a heap of what was filled in in any order. */
-static void heap_order(struct heap *h)
-{
-    for (size_t i = h->n / 2; i-- > 0;)
-        heap_sink(h, i, h->at[i]);
-}
-
-static uint64_t heap_take(struct heap *h)
-{
-    uint64_t top = h->at[0], last = h->at[--h->n];
-    if (h->n)
-        heap_sink(h, 0, last);
-    return top;
-}
-
-/* Looks up the merge of symbol i with its next one; false if there is none. */
-static bool find_merge(const struct bpe *b, struct bpe_symbol *sym, uint32_t i)
-{
-    struct bpe_symbol *s = &sym[i];
-    s->rank = s->next == DEAD ? NO_RANK : rank_of(b, s->id, sym[s->next].id, &s->merged);
-    return s->rank != NO_RANK;
-}
-
-static inline uint64_t heap_entry(const struct bpe_symbol *sym, uint32_t i)
-{
-    return (uint64_t)sym[i].rank << 32 | i;
-}
-
-/*
- * Each merge queues at most two entries, and the start n, so 3n hold them all.  An
- * entry is true when its rank is still the symbol's: a symbol that was absorbed has
- * NO_RANK, and one that grew or whose neighbour grew was given its rank anew.
- */
-static void merge_long(const struct bpe *b, struct bpe_symbol *sym, struct heap *h)
-{
-    while (h->n) {
-        uint64_t top = heap_take(h);
-        uint32_t i = (uint32_t)top;
-        struct bpe_symbol *s = &sym[i];
-        if (s->rank != top >> 32)
-            continue;
-        struct bpe_symbol *gone = &sym[s->next];
-        s->id = s->merged;
-        s->next = gone->next;
-        gone->rank = NO_RANK;
-        if (s->next != DEAD)
-            sym[s->next].prev = i;
-        if (find_merge(b, sym, i))
-            heap_put(h, heap_entry(sym, i));
-        if (s->prev != DEAD && find_merge(b, sym, s->prev))
-            heap_put(h, heap_entry(sym, s->prev));
-    }
-}
-
-static bool encode_long(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
-                        struct ids *out, struct err *err)
-{
-    if (piece.len >= UINT32_MAX)
-        return fail(err, ERR_LIMIT, "one piece of text is %zu bytes long; the most is %u",
-                    piece.len, UINT32_MAX - 1);
-    if (!scratch_reach(s, piece.len, err))
-        return false;
-    uint32_t n = 0;
-    for (size_t i = 0; i < piece.len; i++) {
-        uint32_t id;
-        if (first_symbols(b, (struct bytes){ piece.at + i, 1 }, &id)) {
-            s->sym[n] = (struct bpe_symbol){ .id = id, .prev = n - 1, .next = n + 1 };
-            n++;
-        }
-    }
-    if (!n)
-        return true;
-    s->sym[n - 1].next = DEAD;            /* sym[0].prev is already 0 - 1 */
-    struct heap h = { s->heap, 0 };
-    for (uint32_t i = 0; i < n; i++)
-        if (find_merge(b, s->sym, i))
-            h.at[h.n++] = heap_entry(s->sym, i);
-    heap_order(&h);
-    merge_long(b, s->sym, &h);
-    for (uint32_t i = 0; i != DEAD; i = s->sym[i].next)
-        ids_put(out, s->sym[i].id);
-    return true;
-}
-
-/* By merging; whole: the token with these bytes, if there is one. */
-static bool encode_by_merges(const struct bpe *b, struct bytes piece, const struct whole *whole,
-                             struct bpe_scratch *s, struct ids *out, struct err *err)
-{
-    size_t before = out->n;
-    if (piece.len <= SHORT_PIECE) {
-        uint32_t id[SHORT_PIECE];
-        size_t n = merge_short(b, id, first_symbols(b, piece, id));
-        for (size_t i = 0; i < n; i++)
-            ids_put(out, id[i]);
-    } else if (!encode_long(b, piece, s, out, err)) {
-        return false;
-    }
-    if (whole->id1 && !out->failed) {
-        bool alone = out->n == before + 1 && out->at[before] == whole->id1 - 1;
-        b->whole_state[whole->id1 - 1] = alone ? WHOLE_YES : WHOLE_NO;
+            out->at[out->n++] = (uint32_t)k;
     }
     return true;
+}
+
+/* Where the word that starts at `at` ends. */
+static const uint8_t *end_of_word(const uint8_t *at, const uint8_t *end)
+{
+    for (at++; at < end && !is_cut(at); at++)
+        ;
+    return at;
 }
 
 static void put_line(struct ids *out, const struct bpe_line *line)
@@ -307,30 +190,82 @@ static void put_line(struct ids *out, const struct bpe_line *line)
     out->n += line->n;
 }
 
-static void keep_line(struct bpe_line *line, struct bytes piece, const struct ids *out,
-                      size_t before)
+static void keep_line(struct bpe_line *line, uint8_t tag, struct bytes piece,
+                      const struct ids *out, size_t before)
 {
     size_t n = out->n - before;
     if (out->failed || !n || n > sizeof line->id / sizeof *line->id)
         return;
     line->n = (uint8_t)n;
-    line->len = (uint8_t)piece.len;
+    line->tag = tag;
     memcpy(line->id, out->at + before, n * sizeof *line->id);
     memcpy(line->key, piece.at, piece.len);
+}
+
+/* The line where the piece belongs, or NULL for a long one; *hit: it is there. */
+static struct bpe_line *find_line(const struct bpe_scratch *s, struct bytes piece,
+                                  uint64_t hash, uint8_t tag, bool *hit)
+{
+    *hit = false;
+    if (!s->cache || piece.len > sizeof s->cache->key)
+        return NULL;
+    struct bpe_line *line = &s->cache[(hash >> 40 ^ tag) & s->cache_mask];
+    *hit = line->tag == tag && !memcmp(line->key, piece.at, piece.len);
+    return line;
+}
+
+/* The first stage: one word, by the merges that stay inside words. */
+static bool encode_word(const struct bpe *b, struct bytes word, struct bpe_scratch *s,
+                        struct ids *out, struct err *err)
+{
+    bool hit;
+    size_t before = out->n;
+    uint8_t tag = (uint8_t)(word.len | LINE_STAGE_ONE);
+    struct bpe_line *line = find_line(s, word, hash_bytes(word, 0), tag, &hit);
+    if (hit) {
+        put_line(out, line);
+        return true;
+    }
+    if (!put_symbols(b, word, out, err) || !bpe_merge(b, b->stage_two, out, before, s, err))
+        return false;
+    if (line)
+        keep_line(line, tag, word, out, before);
+    return true;
+}
+
+/* By merging; whole: the token with these bytes, if there is one. */
+static bool encode_by_merges(const struct bpe *b, struct bytes piece, const struct whole *whole,
+                             struct bpe_scratch *s, struct ids *out, struct err *err)
+{
+    size_t before = out->n;
+    const uint8_t *at = piece.at, *end = at + piece.len, *stop;
+    for (; b->stage_two && at < end; at = stop) {
+        stop = end_of_word(at, end);
+        if (!encode_word(b, (struct bytes){ at, (size_t)(stop - at) }, s, out, err))
+            return false;
+    }
+    if (!b->stage_two && !put_symbols(b, piece, out, err))
+        return false;
+    if (!bpe_merge(b, UINT32_MAX, out, before, s, err))
+        return false;
+    if (whole->id1) {
+        bool alone = out->n == before + 1 && out->at[before] == whole->id1 - 1;
+        b->whole_state[whole->id1 - 1] = alone ? WHOLE_YES : WHOLE_NO;
+    }
+    return true;
 }
 
 bool bpe_encode(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
                 struct ids *out, struct err *err)
 {
     uint64_t hash = hash_bytes(piece, 0);
-    struct bpe_line *line = NULL;
+    uint8_t tag = (uint8_t)piece.len;
     size_t before = out->n;
-    if (s->cache && piece.len <= sizeof line->key) {
-        line = &s->cache[(hash >> 40) & s->cache_mask];
-        if (line->len == piece.len && !memcmp(line->key, piece.at, piece.len)) {
-            put_line(out, line);
-            return true;
-        }
+    bool hit;
+    struct bpe_line *line = find_line(s, piece, hash, tag, &hit);
+    if (hit) {
+        put_line(out, line);
+        return true;
     }
     const struct whole *whole = find_whole(b, piece, hash);
     if (whole->id1 && (b->ignore_merges || b->whole_state[whole->id1 - 1] == WHOLE_YES))
@@ -338,6 +273,6 @@ bool bpe_encode(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
     else if (!encode_by_merges(b, piece, whole, s, out, err))
         return false;
     if (line)
-        keep_line(line, piece, out, before);
+        keep_line(line, tag, piece, out, before);
     return true;
 }

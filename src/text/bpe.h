@@ -30,6 +30,7 @@ struct bpe {
     struct whole *whole;                  /* whole_mask + 1 slots */
     uint64_t whole_mask;
     _Atomic uint8_t *whole_state;         /* WHOLE_*, per id */
+    uint32_t stage_two;                   /* see bpe_finish(); 0: one stage */
     bool ignore_merges;                   /* a piece that is a token is that token */
     int64_t unk;                          /* for bytes without a token; NO_TOKEN: dropped */
 };
@@ -41,14 +42,24 @@ void bpe_release(struct bpe *b);
 bool bpe_add_merge(struct bpe *b, struct bytes left, struct bytes right, struct err *err);
 
 /*
+ * After the last merge.  Superword vocabularies are trained in two stages: first merges
+ * inside words, then merges across them.  If no merge of rank below the first that
+ * crosses words uses what a later merge makes, the first stage can be done word by word,
+ * and words come from the cache; the result is the same.
+ */
+bool bpe_finish(struct bpe *b, struct err *err);
+
+/*
  * What one caller keeps between pieces: memory for long ones, and for long texts a cache
  * of short pieces, one line of 64 bytes each, where the hash puts it.
  */
 struct bpe_line {
     uint32_t id[8];
-    uint8_t n, len;                       /* tokens; bytes: 0 for an empty line */
+    uint8_t n, tag;                       /* tokens; bytes, | LINE_STAGE_ONE; 0: empty */
     uint8_t key[30];
 };
+
+enum { LINE_STAGE_ONE = 64 };             /* merged by the first stage only */
 
 struct bpe_scratch {
     struct bpe_symbol *sym;
@@ -61,6 +72,10 @@ struct bpe_scratch {
 /* For a text of this length; without memory for a cache there is none. */
 void bpe_scratch_init(struct bpe_scratch *s, size_t text_len);
 void bpe_scratch_release(struct bpe_scratch *s);
+
+/* Merges v->at[from, n) in place, by the merges of rank below limit. */
+bool bpe_merge(const struct bpe *b, uint32_t limit, struct ids *v, size_t from,
+               struct bpe_scratch *s, struct err *err);
 
 /* Appends the tokens of one piece, len > 0. */
 bool bpe_encode(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,

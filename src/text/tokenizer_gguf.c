@@ -110,7 +110,7 @@ static bool read_merges(struct tokenizer *t, const struct gguf *g, struct err *e
         if (!bpe_add_merge(&t->bpe, left, right, err))
             return fail_in(err, prefix);
     }
-    return true;
+    return bpe_finish(&t->bpe, err);
 }
 
 /* Token id under a key; a value outside the vocabulary is refused. */

@@ -141,7 +141,7 @@ static bool read_merges(struct tokenizer *t, const json_t *merges, struct err *e
         if (!bpe_add_merge(&t->bpe, left, right, err))
             return fail_in(err, prefix);
     }
-    return true;
+    return bpe_finish(&t->bpe, err);
 }
 
 /* Settings of model that change what comes out, beyond vocab and merges. */

@@ -8,6 +8,7 @@ The SmolLM2 vocabulary of $KEXA_MODEL is compared too, where that file is there.
     test_tokenizers.py            50,000 strings each (KEXA_FUZZ_STRINGS=N: that many)
     test_tokenizers.py speed      MB/s of both, one thread each, instead of the tests
 """
+import collections
 import json
 import os
 import random
@@ -97,11 +98,15 @@ def compare(name, path, tok, n_strings, seed, add=False, special=True):
     strings, n_bad = Strings(seed), 0
     for done in range(0, n_strings, BATCH):
         batch = strings.batch(min(BATCH, n_strings - done))
+        # and texts long enough for what is done only for long texts
+        batch += ["".join(batch[i:i + 100]) for i in range(0, len(batch) // 4, 100)]
         want = [e.ids for e in tok.encode_batch(batch, add_special_tokens=add)]
         for s, w, g in zip(batch, want, run_tool(path, batch, *options)):
             n_bad += w != g
             if w != g and n_bad <= 3:
-                print(f"{name}: {s!r}\n  tokenizers {w}\n  kexa       {g}")
+                at = next((i for i, (x, y) in enumerate(zip(w, g)) if x != y), 0)
+                print(f"{name}: {s[:200]!r} of {len(s)} characters, from id {at}\n"
+                      f"  tokenizers {w[at:at + 20]}\n  kexa       {g[at:at + 20]}")
     return n_bad
 
 
@@ -193,6 +198,44 @@ def check_exaone4(folder):
             compare("exaone4, specials as text", path, tok, 5000, 6, special=False))
 
 
+def train_two_stages(n_tokens, n_superwords):
+    """As superword vocabularies are made: merges inside words, then across them."""
+    words = pre.Sequence([pre.Split(Regex(EXAONE_MOE), behavior="isolated"),
+                          pre.Split(" ", behavior="merged_with_next"),
+                          pre.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tok = train(words, n_tokens, normalizer=normalizers.NFC())
+    model = json.loads(tok.to_str())["model"]
+    vocab, merges = model["vocab"], [tuple(m) for m in model["merges"]]
+    name = {i: t for t, i in vocab.items()}
+    with open(SAMPLE, encoding="utf-8", newline="") as f:
+        lines = f.read().split("\n")
+    for _ in range(3):
+        tok = Tokenizer(models.BPE(vocab, merges))
+        tok.normalizer, tok.pre_tokenizer = normalizers.NFC(), exaone_moe_split()
+        pairs = collections.Counter()
+        for e in tok.encode_batch(lines):
+            pairs.update((a, b) for (a, (_, end)), (b, (start, _)) in
+                         zip(zip(e.ids, e.offsets), zip(e.ids[1:], e.offsets[1:]))
+                         if end == start and name[b].startswith("Ġ") and name[b] != "Ġ"
+                         and name[a] != "Ġ")
+        for (a, b), _ in pairs.most_common(n_superwords // 3):
+            joined = name[a] + name[b]
+            merges.append((name[a], name[b]))
+            if joined not in vocab:
+                name[len(vocab)] = joined
+                vocab[joined] = len(vocab)
+    tok = Tokenizer(models.BPE(vocab, merges))
+    tok.normalizer, tok.pre_tokenizer = normalizers.NFC(), exaone_moe_split()
+    tok.add_special_tokens(SPECIALS)
+    return tok
+
+
+def check_two_stages(folder):
+    tok = train_two_stages(5000, 1500)
+    path = save_json(tok, folder)
+    return compare("two stages", path, tok, N_STRINGS, 10)
+
+
 def check_exaone_moe(folder):
     tok = train(exaone_moe_split(), 6000, normalizer=normalizers.NFC())
     n_superwords = sum(t.strip("Ġ").find("Ġ") > 0 for t in tok.get_vocab())
@@ -241,11 +284,14 @@ def measure():
     with tempfile.TemporaryDirectory() as folder:
         tok = train(exaone_moe_split(), 6000, normalizer=normalizers.NFC())
         speed("exaone-moe", save_json(tok, folder), tok)
+        tok = train_two_stages(5000, 1500)
+        speed("two stages", save_json(tok, folder), tok)
         if os.path.exists(SMOLLM2):
             speed("SmolLM2", SMOLLM2, smollm2_object())
 
 
-CHECKS = [check_smollm, check_gpt2, check_exaone4, check_exaone_moe, check_smollm2]
+CHECKS = [check_smollm, check_gpt2, check_exaone4, check_exaone_moe, check_two_stages,
+          check_smollm2]
 
 
 def main():

@@ -1,0 +1,183 @@
+#include "text/bpe.h"
+
+enum { SHORT_PIECE = 32 };                /* symbols; above, the heap is faster */
+
+#define NO_RANK UINT32_MAX
+#define DEAD UINT32_MAX                   /* no symbol there */
+
+/* The merges that count: those of rank below limit. */
+struct rules {
+    const struct pair_map *merges;
+    uint32_t limit;
+};
+
+static uint32_t rank_of(struct rules r, uint32_t left, uint32_t right, uint32_t *merged)
+{
+    const struct pair_slot *s = pair_map_find(r.merges, left, right);
+    if (!s || s->a >= r.limit)
+        return NO_RANK;
+    *merged = s->b;
+    return s->a;
+}
+
+/* The definition, O(n^2): id[0..n) becomes the merged symbols; gives their number. */
+static size_t merge_short(struct rules r, uint32_t *id, size_t n)
+{
+    uint32_t rank[SHORT_PIECE], merged[SHORT_PIECE];
+    for (size_t i = 0; i + 1 < n; i++)
+        rank[i] = rank_of(r, id[i], id[i + 1], &merged[i]);
+    while (n > 1) {
+        size_t best = 0;
+        for (size_t i = 1; i + 1 < n; i++)
+            if (rank[i] < rank[best])
+                best = i;
+        if (rank[best] == NO_RANK)
+            break;
+        id[best] = merged[best];
+        n--;
+        for (size_t i = best + 1; i < n; i++) {
+            id[i] = id[i + 1];
+            rank[i] = i + 1 < n ? rank[i + 1] : NO_RANK;
+            merged[i] = i + 1 < n ? merged[i + 1] : 0;
+        }
+        if (best + 1 < n)
+            rank[best] = rank_of(r, id[best], id[best + 1], &merged[best]);
+        if (best > 0)
+            rank[best - 1] = rank_of(r, id[best - 1], id[best], &merged[best - 1]);
+    }
+    return n;
+}
+
+struct bpe_symbol {
+    uint32_t id, prev, next;
+    uint32_t rank, merged;                /* of the merge with the next symbol; NO_RANK */
+};
+
+static bool scratch_reach(struct bpe_scratch *s, size_t n, struct err *err)
+{
+    if (n <= s->cap)
+        return true;
+    mem_give(s->sym);
+    mem_give(s->heap);
+    s->sym = mem_take(n, sizeof *s->sym);
+    s->heap = mem_take(n, 3 * sizeof *s->heap);
+    s->cap = s->sym && s->heap ? n : 0;
+    return s->cap || fail(err, ERR_MEMORY, "no memory to merge a piece of %zu symbols", n);
+}
+
+/* A binary heap of rank << 32 | position, smallest first. */
+struct heap {
+    uint64_t *at;
+    size_t n;
+};
+
+static void heap_sink(struct heap *h, size_t i, uint64_t x)
+{
+    for (size_t c; (c = 2 * i + 1) < h->n; i = c) {
+        if (c + 1 < h->n && h->at[c + 1] < h->at[c])
+            c++;
+        if (x <= h->at[c])
+            break;
+        h->at[i] = h->at[c];
+    }
+    h->at[i] = x;
+}
+
+static void heap_put(struct heap *h, uint64_t x)
+{
+    size_t i = h->n++;
+    for (; i > 0 && x < h->at[(i - 1) / 2]; i = (i - 1) / 2)
+        h->at[i] = h->at[(i - 1) / 2];
+    h->at[i] = x;
+}
+
+/* Makes a heap of what was filled in in any order. */
+static void heap_order(struct heap *h)
+{
+    for (size_t i = h->n / 2; i-- > 0;)
+        heap_sink(h, i, h->at[i]);
+}
+
+static uint64_t heap_take(struct heap *h)
+{
+    uint64_t top = h->at[0], last = h->at[--h->n];
+    if (h->n)
+        heap_sink(h, 0, last);
+    return top;
+}
+
+/* Looks up the merge of symbol i with its next one; false if there is none. */
+static bool find_merge(struct rules r, struct bpe_symbol *sym, uint32_t i)
+{
+    struct bpe_symbol *s = &sym[i];
+    s->rank = s->next == DEAD ? NO_RANK : rank_of(r, s->id, sym[s->next].id, &s->merged);
+    return s->rank != NO_RANK;
+}
+
+static inline uint64_t heap_entry(const struct bpe_symbol *sym, uint32_t i)
+{
+    return (uint64_t)sym[i].rank << 32 | i;
+}
+
+/*
+ * Each merge queues at most two entries, and the start n, so 3n hold them all.  An
+ * entry is true when its rank is still the symbol's: a symbol that was absorbed has
+ * NO_RANK, and one that grew or whose neighbour grew was given its rank anew.
+ */
+static void merge_long(struct rules r, struct bpe_symbol *sym, struct heap *h)
+{
+    while (h->n) {
+        uint64_t top = heap_take(h);
+        uint32_t i = (uint32_t)top;
+        struct bpe_symbol *s = &sym[i];
+        if (s->rank != top >> 32)
+            continue;
+        struct bpe_symbol *gone = &sym[s->next];
+        s->id = s->merged;
+        s->next = gone->next;
+        gone->rank = NO_RANK;
+        if (s->next != DEAD)
+            sym[s->next].prev = i;
+        if (find_merge(r, sym, i))
+            heap_put(h, heap_entry(sym, i));
+        if (s->prev != DEAD && find_merge(r, sym, s->prev))
+            heap_put(h, heap_entry(sym, s->prev));
+    }
+}
+
+/* Links the ids into a list of symbols and queues every merge. */
+static void link_all(struct rules r, const uint32_t *id, uint32_t n, struct bpe_symbol *sym,
+                     struct heap *h)
+{
+    for (uint32_t i = 0; i < n; i++)
+        sym[i] = (struct bpe_symbol){ .id = id[i], .prev = i - 1, .next = i + 1 };
+    sym[n - 1].next = DEAD;               /* sym[0].prev is 0 - 1: DEAD */
+    for (uint32_t i = 0; i < n; i++)
+        if (find_merge(r, sym, i))
+            h->at[h->n++] = heap_entry(sym, i);
+    heap_order(h);
+}
+
+bool bpe_merge(const struct bpe *b, uint32_t limit, struct ids *v, size_t from,
+               struct bpe_scratch *s, struct err *err)
+{
+    struct rules r = { &b->merges, limit };
+    size_t n = v->n - from;
+    uint32_t *id = v->at + from;
+    if (n <= SHORT_PIECE) {
+        v->n = from + merge_short(r, id, n);
+        return true;
+    }
+    if (n >= DEAD)
+        return fail(err, ERR_LIMIT, "one piece of text is %zu bytes long; the most is %u", n,
+                    DEAD - 1);
+    if (!scratch_reach(s, n, err))
+        return false;
+    struct heap h = { s->heap, 0 };
+    link_all(r, id, (uint32_t)n, s->sym, &h);
+    merge_long(r, s->sym, &h);
+    v->n = from;
+    for (uint32_t i = 0; i != DEAD; i = s->sym[i].next)
+        v->at[v->n++] = s->sym[i].id;
+    return true;
+}
