@@ -49,7 +49,8 @@ const struct gguf_kv *gguf_find(const struct gguf *g, const char *key); /* NULL 
 /*
  * Typed reads.  false with err when the key is there but has another kind of value or
  * does not fit; `*found` says whether the key is there (absent: *out untouched, true).
- * Integers are accepted in any width and sign that fits; f64 from f32, f64, integers.
+ * Integers are accepted in any width and sign that fits; f64 from f32, f64, integers,
+ * and only if finite.
  */
 bool gguf_u64(const struct gguf *g, const char *key, uint64_t *out, bool *found, struct err *err);
 bool gguf_f64(const struct gguf *g, const char *key, double *out, bool *found, struct err *err);

@@ -237,6 +237,23 @@ static void test_split_lies(void)
     gguf_close(&g);
 }
 
+static void test_split_without_memory(void)
+{
+    struct gguf g;
+    long nth = 0;
+    for (bool hit = true; hit; nth++) {
+        mem_fail_after = nth;
+        bool ok = gguf_open(&g, scratch_path("m-00002-of-00003.gguf"), &err);
+        hit = mem_fail_after < 0;
+        mem_fail_after = -1;
+        EXPECTF(ok != hit && (ok || err.code == ERR_MEMORY), "allocation %ld: %s", nth, err.msg);
+        if (ok)
+            gguf_close(&g);
+        EXPECT(mem_live == 0);
+    }
+    EXPECT(nth > 20);
+}
+
 static void test_same_name_in_two_shards(void)
 {
     struct gguf_build b;
@@ -284,6 +301,7 @@ const struct test tests[] = {
     { "version 2, unknown type, bare header", test_version_2_and_unknown_type },
     { "split set", test_split_set },
     { "split sets that lie", test_split_lies },
+    { "split set, every allocation fails once", test_split_without_memory },
     { "one name in two shards", test_same_name_in_two_shards },
     { "real model", test_real_model },
     { 0 },
