@@ -164,6 +164,38 @@ static void test_nfc_and_template(void)
     tokenizer_close(t);
 }
 
+/* Many threads on one fresh tokenizer: what it finds out at first need is the same for all. */
+struct crowd {
+    struct tokenizer *t;
+    _Atomic int n_wrong;
+};
+
+static void encode_again(void *arg, size_t begin, size_t end, int worker)
+{
+    static const uint32_t want[] = { 257, 32, 256, 32, 259, 32, 258, 10, 259, 32, 257 };
+    struct crowd *c = arg;
+    (void)worker;
+    for (size_t i = begin; i < end; i++) {
+        struct ids out = { 0 };
+        bool ok = tokenizer_encode(c->t, bytes_of("abc ab  a bc\n a abc"),
+                                   (struct encode_options){ 0 }, &out, NULL);
+        c->n_wrong += !ok || out.n != 11 || memcmp(out.at, want, sizeof want);
+        ids_release(&out);
+    }
+}
+
+static void test_threads(void)
+{
+    struct crowd c = { .t = open_usual((struct parts){ 0 }) };
+    struct pool *p = pool_open(4, NULL);
+    EXPECT(p != NULL);
+    if (p)
+        pool_run(p, 2000, 10, encode_again, &c);
+    EXPECT(c.n_wrong == 0);
+    pool_close(p);
+    tokenizer_close(c.t);
+}
+
 static bool round_trips(const struct tokenizer *t, struct bytes text)
 {
     struct ids ids = { 0 };
@@ -335,6 +367,7 @@ static void test_no_memory(void)
 const struct test tests[] = {
     { "merges_and_added", test_merges_and_added },
     { "nfc_and_template", test_nfc_and_template },
+    { "threads", test_threads },
     { "broken_text_round_trips", test_broken_text_round_trips },
     { "long_piece", test_long_piece },
     { "refusals", test_refusals },
