@@ -151,6 +151,7 @@ fuzz-corpora: $(BUILD)/tests/fuzz/make_corpus $(FORMAT_TESTS)
 
 # A test of a command's own code also links that file.
 $(BUILD)/tests/unit/test_options: $(BUILD)/src/cmd/options.o $(BUILD)/src/cmd/option_text.o
+$(BUILD)/tests/unit/cmd/test_chat_parts: $(patsubst %,$(BUILD)/src/cmd/chat_%.o,answer file turns)
 
 test: all tests
 	tests/run tree build unit kern fuzz

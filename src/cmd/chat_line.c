@@ -5,6 +5,7 @@
 #include <histedit.h>
 #include <langinfo.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -86,18 +87,31 @@ static unsigned char interrupt(EditLine *el, int c)
     return CC_EOF;
 }
 
+/* Ctrl-Z: what the terminal would do; libedit's own handler restores it on the way. */
+static unsigned char suspend(EditLine *el, int c)
+{
+    (void)el, (void)c;
+    raise(SIGTSTP);
+    return CC_REDISPLAY;
+}
+
+/*
+ * While a line is edited Ctrl-C is a key like any other: libedit would pass the signal on to
+ * the whole process group, and so to the script that started us.
+ */
 static void bind_keys(EditLine *el)
 {
     static const char *const keys[][2] = {
-        { "^C", "kexa-interrupt" }, { "^R", "em-inc-search-prev" },
+        { "^C", "kexa-interrupt" }, { "^Z", "kexa-suspend" }, { "^R", "em-inc-search-prev" },
         { "^W", "ed-delete-prev-word" }, { "\\e[3~", "ed-delete-next-char" },
         { "\\e[1;5C", "em-next-word" }, { "\\e[1;5D", "ed-prev-word" },
         { "\\e[H", "ed-move-to-beg" }, { "\\e[F", "ed-move-to-end" },
     };
     el_set(el, EL_ADDFN, "kexa-interrupt", "Give the line up", interrupt);
+    el_set(el, EL_ADDFN, "kexa-suspend", "Stop until told to go on", suspend);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         el_set(el, EL_BIND, keys[i][0], keys[i][1], NULL);
-    el_set(el, EL_SETTY, "-d", "intr=", NULL);    /* ^C is a key while editing */
+    el_set(el, EL_SETTY, "-d", "-isig", NULL);
 }
 
 /* Wide characters need a UTF-8 locale; a machine without one set still has C.UTF-8. */

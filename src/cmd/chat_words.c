@@ -160,7 +160,7 @@ bool chat_word(struct chat *c, const char *line, struct err *err)
         if (!strcmp(name, words[i].name))
             return words[i].run(c, rest, err);
     const char *near = nearest_word(name, next_word, NULL);
-    return fail(err, ERR_USAGE, "there is no command /%s%s%s; /help lists them, and // sends a "
-                "message that begins with a slash", name, near ? "; did you mean /" : "",
-                near ? near : "");
+    return fail(err, ERR_USAGE, "there is no command /%s%s%s%s (/help lists them, and // sends a "
+                "message that begins with a slash)", name, near ? "; did you mean /" : "",
+                near ? near : "", near ? "?" : "");
 }
