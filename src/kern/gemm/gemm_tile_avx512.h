@@ -41,15 +41,24 @@ static inline __m512i gather_rows(const uint8_t *p, size_t s)
     return _mm512_i32gather_epi32(at, p, 1);
 }
 
+/* The even words first, then the odd ones: the lower and upper halves of 16 dwords. */
+static inline __m512i split_words(__m512i v)
+{
+    const __m512i order = _mm512_set_epi16(
+        31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1,
+        30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    return _mm512_permutexvar_epi16(order, v);
+}
+
 /* The lower and the upper half of each dword, as f16. */
 static inline __m512 low_f16(__m512i v)
 {
-    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v));
+    return _mm512_cvtph_ps(_mm512_castsi512_si256(split_words(v)));
 }
 
 static inline __m512 high_f16(__m512i v)
 {
-    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(v, 16)));
+    return _mm512_cvtph_ps(_mm512_extracti64x4_epi64(split_words(v), 1));
 }
 
 static inline __m512i broadcast_4(const int8_t *x)
