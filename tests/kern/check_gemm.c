@@ -233,7 +233,7 @@ static void check_extremes(struct tester *t, struct problem p)
 static void check_type(struct tester *t, enum qtype_id id)
 {
     static const size_t ns[] = { 1, 7, 8, 9, 15, 16, 17, 33 }, rs[] = { 0, 1, 2, 3, 5, 8, 17 };
-    static const size_t ks[] = { 32, 64, 96, 256, 512, 768, 1, 31, 33, 50, 100 };
+    static const size_t ks[] = { 32, 64, 96, 256, 512, 768, 0, 1, 31, 33, 50, 100 };
     struct problem p = { .type = qtype_find(id) };
     size_t turn = 0;
     for (size_t i = 0; i < sizeof ns / sizeof *ns; i++)

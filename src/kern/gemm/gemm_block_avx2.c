@@ -51,13 +51,13 @@ static inline __m256 add_block(__m256 acc, __m256 d, float dx, __m256i isum)
 static void tile_q4_0(const struct tile *g)
 {
     __m256 acc[TOKENS];
-    const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
+    const uint8_t *w = g->w;
     size_t stride = g->k / 32;
     clear_tile(acc, g->n_tokens);
     for (size_t b = 0; b < stride; b++, w += Q4_0_BYTES) {
         __m256i q[8];
         __m256 d = low_f16(gather_rows(w, g->row_bytes));
-        fetch_ahead(next + b * LANES * Q4_0_BYTES, LANES * Q4_0_BYTES);
+        fetch_ahead(g, b * LANES * Q4_0_BYTES, LANES * Q4_0_BYTES);
         load_nibbles(q, w + 2, g->row_bytes);
         for (size_t t = 0, at = g->t * stride + b; t < g->n_tokens; t++, at += stride) {
             __m256i isum = dot_nibbles(q, g->x->q + 32 * at);
@@ -71,13 +71,13 @@ static void tile_q4_0(const struct tile *g)
 static void tile_q4_1(const struct tile *g)
 {
     __m256 acc[TOKENS];
-    const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
+    const uint8_t *w = g->w;
     size_t stride = g->k / 32;
     clear_tile(acc, g->n_tokens);
     for (size_t b = 0; b < stride; b++, w += Q4_1_BYTES) {
         __m256i q[8], dm = gather_rows(w, g->row_bytes);
         __m256 d = low_f16(dm), m = high_f16(dm);
-        fetch_ahead(next + b * LANES * Q4_1_BYTES, LANES * Q4_1_BYTES);
+        fetch_ahead(g, b * LANES * Q4_1_BYTES, LANES * Q4_1_BYTES);
         load_nibbles(q, w + 4, g->row_bytes);
         for (size_t t = 0, at = g->t * stride + b; t < g->n_tokens; t++, at += stride) {
             __m256i sum_x = _mm256_set1_epi32(g->x->sum[at]);
@@ -91,13 +91,13 @@ static void tile_q4_1(const struct tile *g)
 static void tile_q8_0(const struct tile *g)
 {
     __m256 acc[TOKENS];
-    const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
+    const uint8_t *w = g->w;
     size_t stride = g->k / 32;
     clear_tile(acc, g->n_tokens);
     for (size_t b = 0; b < stride; b++, w += Q8_0_BYTES) {
         __m256i q[8];
         __m256 d = low_f16(gather_rows(w, g->row_bytes));
-        fetch_ahead(next + b * LANES * Q8_0_BYTES, LANES * Q8_0_BYTES);
+        fetch_ahead(g, b * LANES * Q8_0_BYTES, LANES * Q8_0_BYTES);
         load_8x16(q, w + 2, g->row_bytes);
         load_8x16(q + 4, w + 18, g->row_bytes);
         for (size_t t = 0, at = g->t * stride + b; t < g->n_tokens; t++, at += stride)

@@ -38,13 +38,13 @@ static inline __m512 add_block(__m512 acc, __m512 d, float dx, __m512i isum)
 static void tile_q4_0(const struct tile *g)
 {
     __m512 acc[TOKENS];
-    const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
+    const uint8_t *w = g->w;
     size_t stride = g->k / 32;
     clear_tile(acc, g->n_tokens);
     for (size_t b = 0; b < stride; b++, w += Q4_0_BYTES) {
         __m512i q[8], v[4];
         __m512 d = low_f16(gather_rows(w, g->row_bytes));
-        fetch_ahead(next + b * LANES * Q4_0_BYTES, LANES * Q4_0_BYTES);
+        fetch_ahead(g, b * LANES * Q4_0_BYTES, LANES * Q4_0_BYTES);
         load_16x16(v, w + 2, g->row_bytes);
         split_nibbles(q, v);
         for (size_t t = 0, at = g->t * stride + b; t < g->n_tokens; t++, at += stride) {
@@ -74,12 +74,12 @@ static inline void add_q4_1(__m512 *acc, const struct tile *g, __m512i dm, const
 static void tile_q4_1(const struct tile *g)
 {
     __m512 acc[TOKENS];
-    const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
+    const uint8_t *w = g->w;
     size_t b = 0;
     clear_tile(acc, g->n_tokens);
     for (; b + 4 <= g->k / 32; b += 4, w += 4 * Q4_1_BYTES) {
         __m512i v[20];
-        fetch_ahead(next + b * LANES * Q4_1_BYTES, 4 * LANES * Q4_1_BYTES);
+        fetch_ahead(g, b * LANES * Q4_1_BYTES, 4 * LANES * Q4_1_BYTES);
 #pragma GCC unroll 5
         for (size_t i = 0; i < 5; i++)
             load_16x16(v + 4 * i, w + 16 * i, g->row_bytes);
@@ -89,7 +89,7 @@ static void tile_q4_1(const struct tile *g)
     }
     for (; b < g->k / 32; b++, w += Q4_1_BYTES) {
         __m512i v[4];
-        fetch_ahead(next + b * LANES * Q4_1_BYTES, LANES * Q4_1_BYTES);
+        fetch_ahead(g, b * LANES * Q4_1_BYTES, LANES * Q4_1_BYTES);
         load_16x16(v, w + 4, g->row_bytes);
         add_q4_1(acc, g, gather_rows(w, g->row_bytes), v, b);
     }
@@ -99,13 +99,13 @@ static void tile_q4_1(const struct tile *g)
 static void tile_q8_0(const struct tile *g)
 {
     __m512 acc[TOKENS];
-    const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
+    const uint8_t *w = g->w;
     size_t stride = g->k / 32;
     clear_tile(acc, g->n_tokens);
     for (size_t b = 0; b < stride; b++, w += Q8_0_BYTES) {
         __m512i q[8];
         __m512 d = low_f16(gather_rows(w, g->row_bytes));
-        fetch_ahead(next + b * LANES * Q8_0_BYTES, LANES * Q8_0_BYTES);
+        fetch_ahead(g, b * LANES * Q8_0_BYTES, LANES * Q8_0_BYTES);
         load_bytes(q, w + 2, g->row_bytes);
         for (size_t t = 0, at = g->t * stride + b; t < g->n_tokens; t++, at += stride) {
             __m512i start = _mm512_set1_epi32(-128 * g->x->sum[at]);

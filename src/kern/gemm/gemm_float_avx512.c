@@ -79,12 +79,11 @@ static inline void chain_f32(__m512 *acc, const __m512 *panel, const float *x, s
 static inline void tile_f32_class(const struct tile *g, fill_fn *fill, size_t size)
 {
     __m512 acc[TOKENS], panel[DEPTH];
-    const uint8_t *next = g->w + LANES * g->row_bytes;
     clear_tile(acc, g->n_tokens);
     for (size_t i = 0; i < g->k; i += DEPTH) {
         const float *x = g->x->f32 + g->t * g->k + i;
         size_t kc = g->k - i < DEPTH ? g->k - i : DEPTH, t = 0;
-        fetch_ahead(next + i * LANES * size, kc * LANES * size);
+        fetch_ahead(g, i * LANES * size, kc * LANES * size);
         fill(panel, g->w + i * size, g->row_bytes, kc);
         for (; t + GROUP <= g->n_tokens; t += GROUP)
             chain_f32(acc + t, panel, x + t * g->k, g->k, kc, GROUP);
@@ -133,12 +132,11 @@ static inline void chain_bf16(__m512 *acc, const __m512 *panel, const bf16 *x, s
 static void tile_bf16(const struct tile *g)
 {
     __m512 acc[TOKENS], panel[DEPTH];
-    const uint8_t *next = g->w + LANES * g->row_bytes;
     clear_tile(acc, g->n_tokens);
     for (size_t i = 0; i < g->k; i += DEPTH) {
         const bf16 *x = g->x->bf16 + g->t * g->k + i;
         size_t kc = g->k - i < DEPTH ? g->k - i : DEPTH, t = 0;
-        fetch_ahead(next + i * LANES * 2, kc * LANES * 2);
+        fetch_ahead(g, i * LANES * 2, kc * LANES * 2);
         fill_bf16(panel, g->w + i * 2, g->row_bytes, kc);
         for (; t + GROUP <= g->n_tokens; t += GROUP)
             chain_bf16(acc + t, panel, x + t * g->k, g->k, kc, GROUP);

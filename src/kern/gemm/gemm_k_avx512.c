@@ -57,15 +57,14 @@ static inline void add_q4_k(__m512 *acc, const struct tile *g, const __m512i w[8
 static void tile_q4_k(const struct tile *g)
 {
     __m512 acc[TOKENS];
-    const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
+    const uint8_t *w = g->w;
     __m512i low = _mm512_set1_epi8(15);
     clear_tile(acc, g->n_tokens);
     for (size_t b = 0; b < g->k / 32; w += Q4_K_BYTES) {
         struct q4_k_scales sc = load_scales(w, g->row_bytes);
         for (unsigned j = 0; j < 8; j += 2, b += 2) {
             __m512i v[8], q[8];
-            fetch_ahead(next, LANES * Q4_K_BYTES / 4);
-            next += LANES * Q4_K_BYTES / 4;
+            fetch_ahead(g, (b / 2) * LANES * Q4_K_BYTES / 4, LANES * Q4_K_BYTES / 4);
             load_16x16(v, w + Q4_K_QS + 16 * j, g->row_bytes);
             load_16x16(v + 4, w + Q4_K_QS + 16 * j + 16, g->row_bytes);
 #pragma GCC unroll 8
@@ -159,7 +158,7 @@ static void tile_q6_k(const struct tile *g)
 {
     __m512 acc[TOKENS];
     int32_t sums[TOKENS][16];
-    const uint8_t *w = g->w, *next = w + LANES * g->row_bytes;
+    const uint8_t *w = g->w;
     clear_tile(acc, g->n_tokens);
     for (size_t b = 0; b < g->k / 32; b += 8, w += Q6_K_BYTES) {
         __m512i sc[4], u[4][8], last = gather_rows(w + Q6_K_D - 2, g->row_bytes);
@@ -171,8 +170,7 @@ static void tile_q6_k(const struct tile *g)
             load_q6_half(u, w + 64 * half, w + Q6_K_QH + 32 * half, g->row_bytes);
             for (size_t q = 0; q < 4; q++) {
                 size_t j = 4 * half + q;
-                fetch_ahead(next, LANES * Q6_K_BYTES / 8);
-                next += LANES * Q6_K_BYTES / 8;
+                fetch_ahead(g, (b + j) * LANES * Q6_K_BYTES / 8, LANES * Q6_K_BYTES / 8);
                 add_q6_k(acc, g, u[q], d, sc[j / 2], sums, j, b + j);
             }
         }

@@ -7,9 +7,12 @@
 
 #include "kern/gemm/gemm.h"
 
-enum { TOKENS = 32 };
+enum { TOKENS = 32, STREAMS = 4, GROUP_BYTES = STREAMS * 4096 };
 
-/* One register of weight rows times tokens [t, t + n_tokens); y is token t's first output. */
+/*
+ * One register of weight rows times tokens [t, t + n_tokens); y is token t's first output.
+ * What will be wanted later is prefetched from STREAMS places, ahead + s * ahead_stride.
+ */
 struct tile {
     float *y;
     size_t y_stride;
@@ -17,40 +20,59 @@ struct tile {
     size_t row_bytes;
     const struct acts *x;
     size_t t, n_tokens, k;
+    const uint8_t *ahead;
+    size_t ahead_stride;
 };
 
 typedef void tile_fn(const struct tile *g);
 
 /*
+ * Plans the prefetches of tile i (of `bytes` bytes).  Tiles form groups of at least
+ * STREAMS pages; while one group is computed the next is prefetched, a quarter of its
+ * address range in each stream: the hardware follows one stream per page, and one alone
+ * waits for memory most of the time.
+ */
+static inline void plan_ahead(struct tile *g, const uint8_t *w, size_t i, size_t bytes)
+{
+    size_t group = (GROUP_BYTES + bytes - 1) / bytes, place = i % group;
+    g->ahead_stride = group * bytes / STREAMS;
+    g->ahead = w + (i - place + group) * bytes + place * bytes / STREAMS;
+}
+
+/* Bytes [from, from + n) of this tile are being read: prefetch as many ahead. */
+static inline __attribute__((always_inline)) void fetch_ahead(const struct tile *g, size_t from,
+                                                              size_t n)
+{
+    enum { STEP = 64 * STREAMS };
+    for (size_t i = from / STEP; i < (from + n) / STEP; i++)
+        for (size_t s = 0; s < STREAMS; s++)
+            __builtin_prefetch(g->ahead + s * g->ahead_stride + 64 * i);
+}
+
+/*
  * Calls tile for every `lanes` rows and up to TOKENS tokens.  Rows left over at the end
  * are done by a tile that overlaps the one before (equal bits are written twice);
- * fewer rows than lanes in all by the scalar function.
+ * fewer rows than lanes in all, and k = 0, by the scalar function.
  */
 static inline void gemm_tiles(tile_fn *tile, size_t lanes, gemm_fn *scalar, float *y,
                               size_t y_stride, const void *w, size_t row_bytes,
                               const struct acts *x, size_t rows, size_t n, size_t k)
 {
-    if (n < lanes) {
+    struct tile g = { .y_stride = y_stride, .row_bytes = row_bytes, .x = x, .k = k };
+    if (n < lanes || k == 0) {
         scalar(y, y_stride, w, row_bytes, x, rows, n, k);
         return;
     }
     for (size_t o = 0; o < n; o += lanes) {
         size_t first = o + lanes <= n ? o : n - lanes;
-        for (size_t t = 0; t < rows; t += TOKENS) {
-            size_t left = rows - t;
-            struct tile g = { y + t * y_stride + first, y_stride,
-                              (const uint8_t *)w + first * row_bytes, row_bytes, x,
-                              t, left < TOKENS ? left : TOKENS, k };
+        g.w = (const uint8_t *)w + first * row_bytes;
+        plan_ahead(&g, w, o / lanes, lanes * row_bytes);
+        for (g.t = 0; g.t < rows; g.t += TOKENS) {
+            g.y = y + g.t * y_stride + first;
+            g.n_tokens = rows - g.t < TOKENS ? rows - g.t : TOKENS;
             tile(&g);
         }
     }
-}
-
-/* n bytes at p will be wanted soon: the tile after this one, read in address order. */
-static inline void fetch_ahead(const uint8_t *p, size_t n)
-{
-    for (size_t i = 0; i < n; i += 64)
-        __builtin_prefetch(p + i);
 }
 
 static inline int32_t four_bytes(const int8_t *x)
