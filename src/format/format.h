@@ -15,5 +15,6 @@
 #include "format/safetensors.h"
 #include "format/json_file.h"
 #include "format/npy.h"
+#include "format/show.h"
 
 #endif

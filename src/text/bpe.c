@@ -1,5 +1,7 @@
 #include "text/bpe.h"
 
+#include "format/format.h"
+
 static struct bytes bytes_of_whole(const struct bpe *b, const struct whole *w)
 {
     return (struct bytes){ (const uint8_t *)b->vocab->blob.at + w->at, w->len };
@@ -48,8 +50,7 @@ void bpe_release(struct bpe *b)
 
 static bool missing(const char *what, struct bytes text, struct err *err)
 {
-    return fail(err, ERR_FORMAT, "its %s \"%.*s\" is not in the vocabulary", what,
-                (int)(text.len < 100 ? text.len : 100), (const char *)text.at);
+    return fail(err, ERR_FORMAT, "its %s \"%s\" is not in the vocabulary", what, SHOW(text));
 }
 
 bool bpe_add_merge(struct bpe *b, struct bytes left, struct bytes right, struct err *err)

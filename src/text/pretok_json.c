@@ -15,7 +15,7 @@ static bool is_true(const json_t *object, const char *key)
 
 static bool refuse(const char *what, const json_t *v, struct err *err)
 {
-    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
     struct buf known = { 0 };
     pretok_list(&known);
     fail(err, ERR_UNSUPPORTED, "%s: %.400s; the known pre-tokenizers are %s", what,

@@ -4,7 +4,7 @@
  */
 #include "text/tokenizer_parts.h"
 
-#include "format/json_file.h"
+#include "format/format.h"
 
 enum { MAX_CONFIG_JSON = 1 << 26, MAX_CHAT_TEMPLATE = 1 << 20 };
 

@@ -1,7 +1,7 @@
 /* Reads a tokenizer from the tokenizer.* keys of a GGUF file. */
 #include "text/tokenizer_parts.h"
 
-#include "format/gguf.h"
+#include "format/format.h"
 
 /* Values of tokenizer.ggml.token_type. */
 enum { GGUF_NORMAL = 1, GGUF_UNKNOWN, GGUF_CONTROL, GGUF_USER, GGUF_UNUSED, GGUF_BYTE };
@@ -31,9 +31,8 @@ static bool read_model(struct tokenizer *t, const struct gguf *g, struct err *er
     if (!gguf_string(g, KEY "model", &model, &found, err))
         return false;
     if (!bytes_eq(model, bytes_of("gpt2")))
-        return fail(err, ERR_UNSUPPORTED, "key " KEY "model is \"%.*s\"; this build reads only "
-                    "\"gpt2\" (byte-level BPE)", (int)(model.len < 99 ? model.len : 99),
-                    model.len ? (const char *)model.at : "");
+        return fail(err, ERR_UNSUPPORTED, "key " KEY "model is \"%s\"; this build reads only "
+                    "\"gpt2\" (byte-level BPE)", SHOW(model));
     if (!gguf_string(g, KEY "pre", &pre, &found, err))
         return false;
     t->pre = pretok_find(pre);
@@ -41,9 +40,8 @@ static bool read_model(struct tokenizer *t, const struct gguf *g, struct err *er
         return true;
     struct buf known = { 0 };
     pretok_list(&known);
-    fail(err, ERR_UNSUPPORTED, "key " KEY "pre is %s%.*s%s; the known pre-tokenizers are %s",
-         found ? "\"" : "not there", (int)(pre.len < 99 ? pre.len : 99),
-         pre.len ? (const char *)pre.at : "", found ? "\"" : "", known.at ? known.at : "?");
+    fail(err, ERR_UNSUPPORTED, "key " KEY "pre is %s%s%s; the known pre-tokenizers are %s",
+         found ? "\"" : "not there", SHOW(pre), found ? "\"" : "", known.at ? known.at : "?");
     buf_release(&known);
     return false;
 }

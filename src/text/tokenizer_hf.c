@@ -1,7 +1,7 @@
 /* Reads tokenizer.json, the file of Hugging Face's tokenizers. */
 #include "text/tokenizer_parts.h"
 
-#include "format/json_file.h"
+#include "format/format.h"
 #include "text/unicode.h"
 
 enum { MAX_TOKENIZER_JSON = 1 << 28, MAX_SPECIALS_AROUND = 64 };
@@ -36,8 +36,8 @@ static bool read_normalizer(struct tokenizer *t, const json_t *v, int depth, str
         return true;
     }
     if (strcmp(type, "Sequence") || depth > 4)
-        return fail(err, ERR_UNSUPPORTED, "its normalizer is %.60s; this build knows NFC or none",
-                    type);
+        return fail(err, ERR_UNSUPPORTED, "its normalizer is %s; this build knows NFC or none",
+                    SHOW(bytes_of(type)));
     json_array_foreach(parts, i, part)
         if (!read_normalizer(t, part, depth + 1, err))
             return false;
@@ -52,8 +52,8 @@ static bool read_vocab(struct tokenizer *t, const json_t *vocab, struct err *err
         return fail(err, ERR_FORMAT, "model.vocab is not an object of \"token\": id");
     json_object_foreach((json_t *)vocab, text, id) {
         if (!json_is_integer(id) || json_integer_value(id) < 0)
-            return fail(err, ERR_FORMAT, "model.vocab: the id of \"%.100s\" is not a whole "
-                        "number from 0", text);
+            return fail(err, ERR_FORMAT, "model.vocab: the id of \"%s\" is not a whole "
+                        "number from 0", SHOW(bytes_of(text)));
         if (!vocab_put(&t->vocab, (uint64_t)json_integer_value(id), bytes_of(text),
                        TOKEN_NORMAL, true, err))
             return false;
@@ -173,7 +173,8 @@ static bool read_model(struct tokenizer *t, const json_t *root, struct err *err)
     if (!json_is_object(model))
         return fail(err, ERR_FORMAT, "it has no object \"model\"; is it a tokenizer.json?");
     if (strcmp(type, "BPE"))
-        return fail(err, ERR_UNSUPPORTED, "model.type is %.60s; this build reads BPE", type);
+        return fail(err, ERR_UNSUPPORTED, "model.type is %s; this build reads BPE",
+                    SHOW(bytes_of(type)));
     return read_vocab(t, json_object_get(model, "vocab"), err) &&
            read_added(t, json_object_get(root, "added_tokens"), err) &&
            vocab_index(&t->vocab, err) &&
@@ -189,12 +190,13 @@ static bool put_around(struct tokenizer *t, const json_t *post, const char *name
     const json_t *ids = json_object_get(entry, "ids"), *id;
     size_t i;
     if (!json_array_size(ids) || json_array_size(ids) > MAX_SPECIALS_AROUND)
-        return fail(err, ERR_FORMAT, "post_processor: special token \"%.60s\" has no ids", name);
+        return fail(err, ERR_FORMAT, "post_processor: special token \"%s\" has no ids",
+                    SHOW(bytes_of(name)));
     json_array_foreach(ids, i, id) {
         if (!json_is_integer(id) || json_integer_value(id) < 0 ||
             json_integer_value(id) >= t->vocab.n)
-            return fail(err, ERR_FORMAT, "post_processor: special token \"%.60s\" has an id "
-                        "outside the vocabulary of %u", name, t->vocab.n);
+            return fail(err, ERR_FORMAT, "post_processor: special token \"%s\" has an id "
+                        "outside the vocabulary of %u", SHOW(bytes_of(name)), t->vocab.n);
         ids_put(out, (uint32_t)json_integer_value(id));
     }
     return true;
@@ -233,8 +235,8 @@ static bool read_post(struct tokenizer *t, const json_t *v, int depth, struct er
     if (!strcmp(type, "TemplateProcessing"))
         return read_template(t, v, err);
     if (strcmp(type, "Sequence") || depth > 4)
-        return fail(err, ERR_UNSUPPORTED, "its post_processor is %.60s; this build knows "
-                    "TemplateProcessing and ByteLevel", type);
+        return fail(err, ERR_UNSUPPORTED, "its post_processor is %s; this build knows "
+                    "TemplateProcessing and ByteLevel", SHOW(bytes_of(type)));
     json_array_foreach(json_object_get(v, "processors"), i, part)
         if (!read_post(t, part, depth + 1, err))
             return false;
