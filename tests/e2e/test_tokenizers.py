@@ -245,6 +245,23 @@ def check_exaone_moe(folder):
     return compare("exaone-moe", path, tok, N_STRINGS, 7)
 
 
+def check_gguf_refusals(folder):
+    """What a GGUF file may not say; gives the number of wrong answers."""
+    tok = train(pre.ByteLevel(add_prefix_space=False), 400)
+    n_bad = 0
+    for name in ("default", "llama-bpe", "exaone\x1bmoe"):
+        shown = name.replace("\x1b", "\\x1b")
+        run = subprocess.run([TOOL, save_gguf(tok, folder, name)], input=b"", check=False,
+                             stderr=subprocess.PIPE)
+        says = run.stderr.decode()
+        wrong = (run.returncode != 1 or f'pre is "{shown}"' not in says or
+                 "smollm, gpt2, exaone4, exaone-moe" not in says)
+        n_bad += wrong
+        if wrong:
+            print(f"pre {name!r}: status {run.returncode}, {says}")
+    return n_bad
+
+
 def smollm2_object():
     fields = gguf.GGUFReader(SMOLLM2).fields
     assert fields["tokenizer.ggml.pre"].contents() == "smollm", SMOLLM2
@@ -291,7 +308,7 @@ def measure():
 
 
 CHECKS = [check_smollm, check_gpt2, check_exaone4, check_exaone_moe, check_two_stages,
-          check_smollm2]
+          check_gguf_refusals, check_smollm2]
 
 
 def main():
@@ -305,7 +322,7 @@ def main():
             continue
         with tempfile.TemporaryDirectory() as folder:
             n_bad = check(folder)
-        print(f"{check.__name__}: {n_bad} strings differ")
+        print(f"{check.__name__}: {n_bad} wrong")
         passed += n_bad == 0
         failed += n_bad != 0
     print(f"{passed} passed, {failed} failed, {skipped} skipped")

@@ -364,6 +364,28 @@ static void test_no_memory(void)
     EXPECT(mem_live == 0);
 }
 
+static void test_gguf_no_memory(void)
+{
+    struct gguf g = { 0 };
+    struct err err;
+    struct tokenizer *t = NULL;
+    EXPECT(gguf_open(&g, tree_path("tests/fuzz/corpus/gguf_tokenizer/ok-exaone-moe"), &err));
+    long held = mem_live;
+    for (long nth = 0; !t && nth < 10000; nth++) {
+        mem_fail_after = nth;
+        t = tokenizer_open_gguf(&g, "tiny", &err);
+        bool reached = mem_fail_after < 0;
+        mem_fail_after = -1;
+        EXPECTF((t != NULL) == !reached, "allocation %ld", nth);
+        EXPECTF(t || (err.code == ERR_MEMORY && mem_live == held), "allocation %ld: %s", nth,
+                err.msg);
+    }
+    EXPECT(t && !strcmp(tokenizer_info(t).pre, "exaone-moe") && tokenizer_info(t).n_merges > 0);
+    tokenizer_close(t);
+    gguf_close(&g);
+    EXPECT(mem_live == 0);
+}
+
 const struct test tests[] = {
     { "merges_and_added", test_merges_and_added },
     { "nfc_and_template", test_nfc_and_template },
@@ -373,5 +395,6 @@ const struct test tests[] = {
     { "refusals", test_refusals },
     { "folder", test_folder },
     { "no_memory", test_no_memory },
+    { "gguf_no_memory", test_gguf_no_memory },
     { 0 }
 };
