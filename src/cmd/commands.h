@@ -9,6 +9,7 @@
 
 #define COMMANDS(X) \
     X(chat) \
+    X(run) \
     X(inspect) \
     X(logits) \
     X(tokenize) \

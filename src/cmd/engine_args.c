@@ -12,15 +12,33 @@ bool fail_engine(struct err *err, const struct kexa_error *e)
     return fail(err, code, "%s", e->message);
 }
 
+static void say_plan(void *arg, const char *line)
+{
+    (void)arg;
+    fprintf(stderr, "kexa: memory: %s\n", line);
+}
+
+static struct kexa_session_options session_options(const struct model_args *a)
+{
+    return (struct kexa_session_options){
+        .context = a->ctx == OPT_UNSET ? 0 : (uint32_t)a->ctx,
+        .kv_type = !strcmp(a->kv_type, "f32") ? KEXA_KV_F32
+                 : !strcmp(a->kv_type, "bf16") ? KEXA_KV_BF16 : KEXA_KV_F16,
+    };
+}
+
 struct kexa_model *model_args_open(const struct model_args *a, struct err *err)
 {
     const char *path;
     if (!model_path_find(a->model, &path, err))
         return NULL;
     struct kexa_error e;
+    struct kexa_session_options so = session_options(a);
     struct kexa_model_options o = {
         .threads = a->threads == OPT_UNSET ? 0 : (int)a->threads,
         .numerics = strcmp(a->numerics, "f32") ? KEXA_NUMERICS_NATIVE : KEXA_NUMERICS_F32,
+        .session = &so,
+        .on_plan = say_plan,
     };
     struct kexa_model *m = kexa_model_open(path, &o, &e);
     if (!m)
@@ -32,11 +50,7 @@ struct kexa_session *model_args_session(const struct model_args *a, struct kexa_
                                         struct err *err)
 {
     struct kexa_error e;
-    struct kexa_session_options o = {
-        .context = a->ctx == OPT_UNSET ? 0 : (uint32_t)a->ctx,
-        .kv_type = !strcmp(a->kv_type, "f32") ? KEXA_KV_F32
-                 : !strcmp(a->kv_type, "bf16") ? KEXA_KV_BF16 : KEXA_KV_F16,
-    };
+    struct kexa_session_options o = session_options(a);
     struct kexa_session *s = kexa_session_open(m, &o, &e);
     if (!s)
         fail_engine(err, &e);

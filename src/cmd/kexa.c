@@ -53,7 +53,7 @@ static int report(const struct err *err)
     return status ? status : err_exit_status(ERR_INTERNAL);
 }
 
-static bool run_command(const struct command *c, int argc, char **argv, struct err *err)
+static bool call_command(const struct command *c, int argc, char **argv, struct err *err)
 {
     struct operands rest;
     bool help, ok;
@@ -94,7 +94,7 @@ static int find_and_run(int argc, char **argv)
         command_unknown(name, &err);
         return report(&err);
     }
-    return run_command(c, argc - 2, argv + 2, &err) ? 0 : report(&err);
+    return call_command(c, argc - 2, argv + 2, &err) ? 0 : report(&err);
 }
 
 int main(int argc, char **argv)
