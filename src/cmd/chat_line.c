@@ -78,7 +78,7 @@ static char *show_prompt(EditLine *el)
 }
 
 /* Ctrl-C at the prompt: gives the line up. */
-static unsigned char interrupt(EditLine *el, int c)
+static unsigned char interrupt(EditLine *el, wint_t c)
 {
     struct chat_line *l;
     (void)c;
@@ -88,7 +88,7 @@ static unsigned char interrupt(EditLine *el, int c)
 }
 
 /* Ctrl-Z: what the terminal would do; libedit's own handler restores it on the way. */
-static unsigned char suspend(EditLine *el, int c)
+static unsigned char suspend(EditLine *el, wint_t c)
 {
     (void)el, (void)c;
     raise(SIGTSTP);
@@ -107,8 +107,9 @@ static void bind_keys(EditLine *el)
         { "\\e[1;5C", "em-next-word" }, { "\\e[1;5D", "ed-prev-word" },
         { "\\e[H", "ed-move-to-beg" }, { "\\e[F", "ed-move-to-end" },
     };
-    el_set(el, EL_ADDFN, "kexa-interrupt", "Give the line up", interrupt);
-    el_set(el, EL_ADDFN, "kexa-suspend", "Stop until told to go on", suspend);
+    /* The narrow el_set would copy these names and never free them. */
+    el_wset(el, EL_ADDFN, L"kexa-interrupt", L"Give the line up", interrupt);
+    el_wset(el, EL_ADDFN, L"kexa-suspend", L"Stop until told to go on", suspend);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         el_set(el, EL_BIND, keys[i][0], keys[i][1], NULL);
     el_set(el, EL_SETTY, "-d", "-isig", NULL);

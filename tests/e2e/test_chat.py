@@ -44,7 +44,8 @@ def check_template():
 
 
 def prompt_tokens(message):
-    return int(re.search(r"prompt +(\d+) tokens", chat(f"{message}\n/stats\n", "-n", "1").stdout)[1])
+    stats = chat(f"{message}\n/stats\n", "-n", "1").stdout
+    return int(re.search(r"prompt +(\d+) tokens", stats)[1])
 
 
 def check_answers():
