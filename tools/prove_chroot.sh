@@ -42,7 +42,6 @@ make_base() {
     rm -rf "$base.new"
     debootstrap --variant=minbase --include=sudo bookworm "$base.new" "$(mirror)" \
         > "$folder/log" 2>&1
-    copy_configuration "$base.new"
     mv "$base.new" "$base"
 }
 
@@ -65,6 +64,7 @@ prepare() {
     root=$1 user=$2
     say "a fresh system for $user: $root"
     cp -a "$base" "$root"
+    copy_configuration "$root"
     mkdir -p "$root/proc" "$root/dev"
     mount -t proc proc "$root/proc"
     mount --bind /dev "$root/dev"
@@ -88,15 +88,15 @@ prove() {
     [ ! -d "$root" ] || { finish "$root"; rm -rf "$root"; }
     trap 'finish "$root"' EXIT
     prepare "$root" "$user"
-    ask='What is the capital of France?'
+    ask='The capital of France is'
     if [ "$what" != test ]; then
         say "$user: ./go chat, no terminal"
-        printf '%s\n/quit\n' "$ask" | enter "$root" "$user" "./go chat --temp 0" |
+        printf '%s\n/quit\n' "$ask" | enter "$root" "$user" "./go chat --temp 0 -n 40" |
             tee "$folder/said"
         grep -q Paris "$folder/said"
         say "$user: ./go chat in a terminal"
         enter "$root" "$user" "(sleep 5; echo '$ask'; sleep 10; echo /quit; sleep 2) |
-            script -qec './go chat --temp 0' /dev/null" | tee "$folder/said"
+            script -qec './go chat --temp 0 -n 40' /dev/null" | tee "$folder/said"
         grep -q Paris "$folder/said"
     fi
     if [ "$what" != chat ]; then
