@@ -27,14 +27,21 @@ struct tile {
 typedef void tile_fn(const struct tile *g);
 
 /*
- * Plans the prefetches of tile i (of `bytes` bytes).  Tiles form groups of at least
- * STREAMS pages; while one group is computed the next is prefetched, a quarter of its
- * address range in each stream: the hardware follows one stream per page, and one alone
- * waits for memory most of the time.
+ * Prefetching goes by groups of tiles: while one is computed the next is fetched, a
+ * quarter of its address range in each stream.  The hardware follows one stream per page,
+ * and one alone waits for memory most of the time; so a group spans STREAMS pages.  In
+ * a small piece of a matrix so much reach would miss most of it: there a group is a tile.
  */
-static inline void plan_ahead(struct tile *g, const uint8_t *w, size_t i, size_t bytes)
+static inline size_t tiles_per_group(size_t tile_bytes, size_t all_bytes)
 {
-    size_t group = (GROUP_BYTES + bytes - 1) / bytes, place = i % group;
+    return all_bytes < 8 * GROUP_BYTES ? 1 : (GROUP_BYTES + tile_bytes - 1) / tile_bytes;
+}
+
+/* Tile i of `bytes` bytes fetches its part of the next group. */
+static inline void plan_ahead(struct tile *g, const uint8_t *w, size_t i, size_t bytes,
+                              size_t group)
+{
+    size_t place = i % group;
     g->ahead_stride = group * bytes / STREAMS;
     g->ahead = w + (i - place + group) * bytes + place * bytes / STREAMS;
 }
@@ -47,6 +54,15 @@ static inline __attribute__((always_inline)) void fetch_ahead(const struct tile 
     for (size_t i = from / STEP; i < (from + n) / STEP; i++)
         for (size_t s = 0; s < STREAMS; s++)
             __builtin_prefetch(g->ahead + s * g->ahead_stride + 64 * i);
+}
+
+/* The first tile has nobody to fetch it; longer ones reach their own rows early enough. */
+static inline void fetch_first(struct tile *g, const uint8_t *w, size_t bytes)
+{
+    g->ahead = w;
+    g->ahead_stride = bytes / STREAMS;
+    if (bytes <= GROUP_BYTES)
+        fetch_ahead(g, 0, bytes);
 }
 
 /*
@@ -63,10 +79,12 @@ static inline void gemm_tiles(tile_fn *tile, size_t lanes, gemm_fn *scalar, floa
         scalar(y, y_stride, w, row_bytes, x, rows, n, k);
         return;
     }
+    size_t bytes = lanes * row_bytes, group = tiles_per_group(bytes, n * row_bytes);
+    fetch_first(&g, w, bytes);
     for (size_t o = 0; o < n; o += lanes) {
         size_t first = o + lanes <= n ? o : n - lanes;
         g.w = (const uint8_t *)w + first * row_bytes;
-        plan_ahead(&g, w, o / lanes, lanes * row_bytes);
+        plan_ahead(&g, w, o / lanes, bytes, group);
         for (g.t = 0; g.t < rows; g.t += TOKENS) {
             g.y = y + g.t * y_stride + first;
             g.n_tokens = rows - g.t < TOKENS ? rows - g.t : TOKENS;
