@@ -68,6 +68,7 @@ prepare() {
     mkdir -p "$root/proc" "$root/dev"
     mount -t proc proc "$root/proc"
     mount --bind /dev "$root/dev"
+    mount --bind /dev/pts "$root/dev/pts"
     if [ "$user" != root ]; then
         chroot "$root" useradd -m -s /bin/bash "$user"
         echo "$user ALL=(ALL) NOPASSWD: ALL" > "$root/etc/sudoers.d/$user"
@@ -80,7 +81,7 @@ prepare() {
 }
 
 finish() {
-    umount "$1/dev" "$1/proc" 2> /dev/null || true
+    umount "$1/dev/pts" "$1/dev" "$1/proc" 2> /dev/null || true
 }
 
 prove() {
@@ -95,7 +96,7 @@ prove() {
             tee "$folder/said"
         grep -q Paris "$folder/said"
         say "$user: ./go chat in a terminal"
-        enter "$root" "$user" "(sleep 5; echo '$ask'; sleep 10; echo /quit; sleep 2) |
+        enter "$root" "$user" "(sleep 5; echo '$ask'; sleep 20; echo /quit; sleep 2) |
             script -qec './go chat --temp 0 -n 40' /dev/null" | tee "$folder/said"
         grep -q Paris "$folder/said"
     fi
