@@ -190,7 +190,7 @@ static const struct example examples[] = {
 
 static const struct opt_group groups[] = {
     { "Input and output", logits_opts, 0 },
-    { "Model", model_opts, offsetof(struct logits_args, model) },
+    { "Model", model_fixed_opts, offsetof(struct logits_args, model) },
     { NULL, NULL, 0 }
 };
 
@@ -198,6 +198,6 @@ const struct command logits_command = {
     "logits", "write the logits of every position to a file", NULL, 0, 0,
     "Evaluates a text or a list of token ids and writes a NumPy array, f32, one row for each "
     "token: row t is what the model expects after tokens 0 to t.  The file appears when it is "
-    "complete.  The context is as long as the input; --ctx is not used.",
+    "complete.  The context is as long as the input.",
     examples, groups, sizeof(struct logits_args), run_logits
 };

@@ -38,23 +38,21 @@ void option_range_text(const struct opt *o, char *out, size_t size)
 static void print_wrapped(FILE *out, const char *text, int column, int indent)
 {
     while (*text) {
-        size_t word = strcspn(text, " \n");
-        if (column > indent && column + (int)word > COLUMNS_WIDE - 1) {
+        int spaces = (int)strspn(text, " "), word = (int)strcspn(text + spaces, " \n");
+        if (column > indent && column + spaces + word >= COLUMNS_WIDE) {
             fprintf(out, "\n%*s", indent, "");
             column = indent;
+        } else {
+            fprintf(out, "%*s", spaces, "");
+            column += spaces;
         }
-        fwrite(text, 1, word, out);
-        column += (int)word;
-        text += word;
+        fwrite(text + spaces, 1, (size_t)word, out);
+        column += word;
+        text += spaces + word;
         if (*text == '\n') {
             fprintf(out, "\n%*s", text[1] && text[1] != '\n' ? indent : 0, "");
             column = indent;
             text++;
-        } else if (*text == ' ') {
-            text++;
-            if (*text && column + 1 + (int)strcspn(text, " \n") <= COLUMNS_WIDE - 1)
-                fputc(' ', out);
-            column++;
         }
     }
     fputc('\n', out);

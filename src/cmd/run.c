@@ -256,8 +256,10 @@ static const struct opt run_opts[] = {
 
 static const struct example examples[] = {
     { "kexa run \"The sea is\" -n 40", "continues the text by at most 40 tokens" },
-    { "kexa run -m model.gguf --temp 0 -f prompt.txt", "another model, always the likeliest token" },
-    { "echo \"Once upon a time\" | kexa run --seed 7 --json", "for a script, repeatable" },
+    { "kexa run -m model.gguf --temp 0 -f prompt.txt",
+      "another model, always the likeliest token" },
+    { "echo \"Once upon a time\" | kexa run --seed 7 --json",
+      "for a script, repeatable" },
     { NULL, NULL }
 };
 

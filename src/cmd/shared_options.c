@@ -3,8 +3,6 @@
 #include <stdlib.h>
 
 #define DEFAULT_MODEL_FILE "SmolLM2-135M-Instruct.Q4_1.gguf"
-#define MODEL_HELP "a GGUF file or a Hugging Face folder; without it $KEXA_MODEL, then the " \
-                   "default model"
 
 static const char *pick(const char *const *words, size_t n, size_t i)
 {
@@ -31,25 +29,31 @@ static const char *choice_numerics(size_t i)
 
 #define AT(field) offsetof(struct model_args, field)
 
+#define ROW_MODEL \
+    O_TEXT("model", 'm', AT(model), NULL, "FILE|FOLDER", \
+           "a GGUF file or a Hugging Face folder; without it $KEXA_MODEL, then the default " \
+           "model")
+#define ROWS_COMPUTE \
+    O_INT("threads", 't', AT(threads), 1, 1024, NULL, "N", \
+          "threads to compute with; without it one per CPU this process may use"), \
+    O_CHOICE("kv-type", 0, AT(kv_type), choice_kv_type, "f16", \
+             "number type of the key and value cache"), \
+    O_CHOICE("numerics", 0, AT(numerics), choice_numerics, "native", \
+             "native: activations rounded as the weights' own class says (int8 for quantised " \
+             "weights); f32: never rounded, slow, for reference")
+
 const struct opt model_opts[] = {
-    O_TEXT("model", 'm', AT(model), NULL, "FILE|FOLDER", MODEL_HELP),
+    ROW_MODEL,
     O_INT("ctx", 0, AT(ctx), 1, 1 << 24, NULL, "TOKENS",
           "room for prompt and answer together; without it what the model was made for, "
           "at most 8192"),
-    O_INT("threads", 't', AT(threads), 1, 1024, NULL, "N",
-          "threads to compute with; without it one per CPU this process may use"),
-    O_CHOICE("kv-type", 0, AT(kv_type), choice_kv_type, "f16",
-             "number type of the key and value cache"),
-    O_CHOICE("numerics", 0, AT(numerics), choice_numerics, "native",
-             "native: activations rounded as the weights' own class says (int8 for quantised "
-             "weights); f32: never rounded, slow, for reference"),
+    ROWS_COMPUTE,
     O_END
 };
 
-const struct opt model_only_opts[] = {
-    O_TEXT("model", 'm', AT(model), NULL, "FILE|FOLDER", MODEL_HELP),
-    O_END
-};
+const struct opt model_fixed_opts[] = { ROW_MODEL, ROWS_COMPUTE, O_END };
+
+const struct opt model_only_opts[] = { ROW_MODEL, O_END };
 
 #undef AT
 #define AT(field) offsetof(struct sampling_args, field)

@@ -36,6 +36,7 @@ struct chat_args {
 };
 
 extern const struct opt model_opts[];     /* struct model_args */
+extern const struct opt model_fixed_opts[]; /* without --ctx: the input sets the context */
 extern const struct opt model_only_opts[]; /* struct model_args, but only -m: for commands
                                               that load no weights */
 extern const struct opt sampling_opts[];  /* struct sampling_args */
