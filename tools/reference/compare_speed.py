@@ -40,6 +40,8 @@ def main():
     parser.add_argument("--probe", required=True)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--prompt", type=int, default=512)
+    parser.add_argument("--decode", type=int, default=128)
     options = parser.parse_args()
     kexa = build_kexa_speed()
     for threads in options.threads:
@@ -50,7 +52,9 @@ def main():
         seen = {name: [] for name in commands}
         for _ in range(options.turns):
             for name, command in commands.items():
-                seen[name].append(one(command + [f"threads={threads}", "rounds=1"]))
+                seen[name].append(one(command + [
+                    f"threads={threads}", "rounds=1", f"prompt={options.prompt}",
+                    f"decode={options.decode}"]))
         print(f"{threads} thread(s), load {os.getloadavg()[0]:.2f}")
         for name, values in seen.items():
             for part, i in (("prompt", 0), ("decode", 1)):
