@@ -1,6 +1,8 @@
 #include "model/model.h"
 
-enum { UNIT_ROWS = 32 };                  /* weight rows of one claimable unit */
+/* Weight rows of one claimable unit, and bytes a piece should have: the products stream
+ * small pieces at half the speed (src/kern/gemm/gemm.h). */
+enum { UNIT_ROWS = 16, PIECE_BYTES = 128 << 10 };
 
 enum numeric_class weight_class(const struct model *m, const struct weight *w)
 {
@@ -124,12 +126,26 @@ static void run_units(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
+/* Units per piece: four pieces a thread, but not below PIECE_BYTES unless a thread would
+ * be left without work. */
+static size_t grain_of(size_t units, size_t bytes, size_t n_threads)
+{
+    size_t many = (units + 4 * n_threads - 1) / (4 * n_threads);
+    size_t few = (units + n_threads - 1) / n_threads;
+    size_t large = bytes ? units * (size_t)PIECE_BYTES / bytes : 1;
+    size_t grain = large > many ? large : many;
+    grain = grain < few ? grain : few;
+    return grain ? grain : 1;
+}
+
 void linear_run(struct model *m, const struct linear_job *jobs, size_t n_jobs)
 {
     struct linear l = { m, jobs, n_jobs };
-    size_t units = 0, pieces = (size_t)pool_threads(m->pool) * 4;
-    for (size_t i = 0; i < n_jobs; i++)
+    size_t units = 0, bytes = 0;
+    for (size_t i = 0; i < n_jobs; i++) {
         units += units_of(&jobs[i]);
-    size_t grain = (units + pieces - 1) / pieces;
-    pool_run(m->pool, units, grain ? grain : 1, run_units, &l);
+        bytes += jobs[i].rows ? jobs[i].w->rows * jobs[i].w->row_bytes : 0;
+    }
+    pool_run(m->pool, units, grain_of(units, bytes, (size_t)pool_threads(m->pool)), run_units,
+             &l);
 }
