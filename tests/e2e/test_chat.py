@@ -128,7 +128,9 @@ class Terminal:
 
 
 def check_terminal(folder):
-    t = Terminal(folder, *GREEDY, "--ctx", "2000")
+    # Without its ends of turn (ids 0 and 2) an answer lasts until it is stopped.
+    t = Terminal(folder, *GREEDY, "--ctx", "2000", "--logit-bias", "0=-inf",
+                 "--logit-bias", "2=-inf")
     t.wait_for(r"\[  0% of 2000\] > ")
     t.type("/system 안녕하세요\x7f\x7f히\r")            # backspace takes a whole syllable
     t.wait_for("The system message is now: 안녕하히\r\n")
