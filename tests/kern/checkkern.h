@@ -43,6 +43,7 @@
     X(moe_route)        \
     X(quant_q8)         \
     X(round_bf16)       \
+    X(encode)           \
     X(gemm_f32)         \
     X(gemm_f16)         \
     X(gemm_bf16)        \
