@@ -66,6 +66,14 @@ static void mark_composing(uint32_t cp)
         class_of[cp] |= UC_COMPOSES;
 }
 
+/* \w of the regex dialects is Alphabetic, M, Nd, Pc and Join_Control; of the symbols only
+ * these circled and squared letters are Alphabetic (PropList.txt, Other_Alphabetic). */
+static bool is_letter_symbol(uint32_t cp)
+{
+    return (cp >= 0x24B6 && cp <= 0x24E9) || (cp >= 0x1F130 && cp <= 0x1F149)
+           || (cp >= 0x1F150 && cp <= 0x1F169) || (cp >= 0x1F170 && cp <= 0x1F189);
+}
+
 static void fill(void)
 {
     for (uint32_t cp = 0; cp < N_CPS; cp++) {
@@ -74,7 +82,7 @@ static void fill(void)
         class_of[cp] |= (uint8_t)bits_of_category(utf8proc_category((utf8proc_int32_t)cp));
         if (is_white_space(cp))
             class_of[cp] |= UC_SPACE;
-        if (cp == 0x200C || cp == 0x200D)       /* Join_Control is part of \w */
+        if (cp == 0x200C || cp == 0x200D || is_letter_symbol(cp))
             class_of[cp] |= UC_WORD;
         mark_composing(cp);
     }

@@ -15,7 +15,7 @@ enum {
     UC_MARK     = 2,                      /* \p{M} */
     UC_NUMBER   = 4,                      /* \p{N} */
     UC_SPACE    = 8,                      /* White_Space: 25 code points */
-    UC_WORD     = 16,                     /* \w: L, M, Nd, Nl, Pc, Join_Control */
+    UC_WORD     = 16,                     /* \w: Alphabetic, M, Nd, Pc, Join_Control */
     UC_COMPOSES = 32                      /* text without any such code point is in NFC */
 };
 
