@@ -18,6 +18,7 @@
 #include "base/map.h"
 #include "base/pool.h"
 #include "base/file_map.h"
+#include "base/file_out.h"
 #include "base/rng.h"
 #include "base/progress.h"
 #include "base/sysinfo.h"

@@ -12,7 +12,9 @@
 
 #include "format/tensor.h"
 #include "format/gguf.h"
+#include "format/gguf_write.h"
 #include "format/safetensors.h"
+#include "format/safetensors_write.h"
 #include "format/json_file.h"
 #include "format/npy.h"
 #include "format/show.h"

@@ -18,11 +18,10 @@ struct npy {
 bool npy_open(struct npy *a, const char *path, struct err *err);
 void npy_close(struct npy *a);
 
-/* Streaming writer: the header first (shape known), then rows; atomic: a temporary
- * name beside `path`, renamed by npy_writer_end. */
+/* Streaming writer: the header first (shape known), then rows; atomic, see
+ * base/file_out.h. */
 struct npy_writer {
-    void *stream;                         /* FILE * */
-    char *path, *temp;
+    struct file_out file;
     uint64_t left_bytes;
 };
 bool npy_writer_begin(struct npy_writer *w, const char *path, const char *dtype,
