@@ -25,12 +25,42 @@ static enum kv_type kv_type_of(const char *name)
     return !strcmp(name, "f32") ? KV_F32 : !strcmp(name, "bf16") ? KV_BF16 : KV_F16;
 }
 
+static const char *norms_word(const struct plan *p)
+{
+    return p->norms == NORM_PRE ? "before" : p->norms == NORM_POST ? "after" : "both";
+}
+
+static const char *act_word(const struct plan *p)
+{
+    return p->act == ACT_GELU ? "gelu_tanh" : "silu";
+}
+
+static const char *scaling_word(const struct rope_plan *r)
+{
+    static const char *const words[] = {
+        [ROPE_PLAIN] = "none", [ROPE_LINEAR] = "linear", [ROPE_LLAMA3] = "llama3"
+    };
+    return words[r->scaling];
+}
+
+static json_t *ropes_json(const struct plan *p)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < p->n_ropes; i++)
+        json_array_append_new(list, json_pack("{s:f, s:s, s:f, s:i}", "base", p->rope[i].base,
+                                              "scaling", scaling_word(&p->rope[i]), "factor",
+                                              p->rope[i].scaling ? p->rope[i].factor : 1.0,
+                                              "dims", (int)p->rope[i].dims));
+    return list;
+}
+
 static json_t *layer_json(const struct plan *p, uint32_t i)
 {
     const struct layer_plan *l = &p->layer[i];
-    return json_pack("{s:i, s:b, s:i, s:b, s:b, s:s, s:i, s:i, s:i, s:f}",
+    return json_pack("{s:i, s:b, s:i, s:b, s:f, s:b, s:s, s:i, s:i, s:i, s:f}",
                      "layer", (int)i, "mtp", plan_is_mtp(p, i), "window", (int)l->window,
-                     "rope", l->rope, "qk_norm", l->qk_norm,
+                     "rope", l->rope, "rope_base", l->rope ? p->rope[l->rope_at].base : 0.0,
+                     "qk_norm", l->qk_norm,
                      "ffn", l->sparse ? "experts" : "dense", "width", (int)l->ffn,
                      "experts_per_token", l->sparse ? (int)p->router.top_k : 0,
                      "shared_width", (int)l->shared_ffn, "swiglu_limit", (double)l->swiglu_limit);
@@ -41,13 +71,17 @@ static json_t *plan_json(const struct plan *p)
     json_t *layers = json_array();
     for (uint32_t i = 0; i < plan_all_layers(p); i++)
         json_array_append_new(layers, layer_json(p, i));
-    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:f, s:f, s:i, s:o}",
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:f, s:f, s:s, s:s, s:f, "
+                     "s:f, s:o, s:i, s:o}",
                      "hidden", (int)p->hidden, "layers", (int)p->n_layers,
                      "mtp_layers", (int)p->n_mtp, "heads", (int)p->n_heads,
                      "kv_heads", (int)p->n_kv_heads, "head_dim", (int)p->head_dim,
                      "vocabulary", (int)p->vocab, "context", (int)p->context,
                      "tied_embeddings", p->tied, "rms_norm_eps", p->eps,
-                     "rope_base", p->rope.base, "experts", (int)p->router.n,
+                     "rope_base", p->rope[0].base, "norms", norms_word(p),
+                     "activation", act_word(p), "embed_scale", (double)p->embed_scale,
+                     "attn_scale", (double)p->attn_scale, "ropes", ropes_json(p),
+                     "experts", (int)p->router.n,
                      "per_layer", layers);
 }
 
@@ -148,7 +182,9 @@ static void print_like(const struct plan *p, uint32_t i, bool *seen)
     if (shown > 4 && strlen(list) < sizeof list - 4)
         strcat(list, "...");
     const struct layer_plan *l = &p->layer[i];
-    char window[32] = "all", ffn[80];
+    char window[32] = "all", ffn[80], rope[32] = "no";
+    if (l->rope)
+        snprintf(rope, sizeof rope, "%.3g", p->rope[l->rope_at].base);
     if (l->window)
         snprintf(window, sizeof window, "%u", l->window);
     if (l->sparse)
@@ -156,7 +192,7 @@ static void print_like(const struct plan *p, uint32_t i, bool *seen)
                  l->ffn, l->shared_ffn ? " + shared" : "");
     else
         snprintf(ffn, sizeof ffn, "dense %u", l->ffn);
-    printf("  %-5u %-20s %-9s %-5s %-8s %s\n", n, list, window, l->rope ? "yes" : "no",
+    printf("  %-5u %-20s %-9s %-6s %-8s %s\n", n, list, window, rope,
            l->qk_norm ? "yes" : "no", ffn);
 }
 
@@ -165,7 +201,7 @@ static bool print_layers(const struct plan *p, struct err *err)
     bool *seen = mem_take(plan_all_layers(p), sizeof *seen);
     if (!seen)
         return fail(err, ERR_MEMORY, "out of memory");
-    printf("\n  count layers               sees      RoPE  QK norm  FFN\n");
+    printf("\n  count layers               sees      RoPE   QK norm  FFN\n");
     for (uint32_t i = 0; i < plan_all_layers(p); i++) {
         if (plan_is_mtp(p, i) && (i == p->n_layers))
             printf("  multi-token prediction:\n");
@@ -211,6 +247,23 @@ static void print_memory(const struct inspection *x)
         print_size("available here", mp->available);
 }
 
+/* How the sublayers do it; scalings and the embedding's factor where there are any. */
+static void print_manner(const struct plan *p)
+{
+    static const char *const where[] = {
+        [NORM_PRE] = "before", [NORM_POST] = "after", [NORM_BOTH] = "before and after"
+    };
+    printf("sublayers    RMSNorm %s, %s", where[p->norms],
+           p->act == ACT_GELU ? "GELU (tanh)" : "SiLU");
+    for (uint32_t i = 0; i < p->n_ropes; i++)
+        if (p->rope[i].scaling)
+            printf(", RoPE %.3g scaled %s by %g", p->rope[i].base, scaling_word(&p->rope[i]),
+                   p->rope[i].factor);
+    if (p->embed_scale != 1)
+        printf(", embedding x %.6g", (double)p->embed_scale);
+    printf(", q k x %.6g\n", (double)p->attn_scale);
+}
+
 static bool print_text(const struct inspection *x, struct err *err)
 {
     const struct plan *p = &x->m->plan;
@@ -227,6 +280,7 @@ static bool print_text(const struct inspection *x, struct err *err)
     printf("\nshape        %u layers, hidden %u, %u/%u heads of %u, vocabulary %u%s, context %u\n",
            p->n_layers, p->hidden, p->n_heads, p->n_kv_heads, p->head_dim, p->vocab,
            p->tied ? " (tied)" : "", p->context);
+    print_manner(p);
     if (!print_layers(p, err))
         return false;
     print_memory(x);

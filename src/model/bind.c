@@ -53,6 +53,8 @@ static bool copy_vector(const struct binding *b, struct weight *to, const struct
     if (!copy)
         return fail(b->err, ERR_MEMORY, "%s: out of memory for %s", b->file, t->name);
     t->qtype->dequant(copy, t->data, n);
+    for (size_t i = 0; b->hf && i < n; i++)
+        copy[i] += b->plan->family->hf_gain_offset;
     b->w->copied_bytes += n * sizeof *copy;
     *to = (struct weight){ .type = qtype_find(QT_F32), .data = (const uint8_t *)copy, .rows = 1,
                            .cols = n, .row_bytes = n * sizeof *copy };
@@ -186,7 +188,7 @@ static bool bind_model(const struct binding *b)
 /* Bytes the tables and copies can need at most: per layer a few vectors and the experts. */
 static uint64_t memory_bound(const struct plan *p)
 {
-    uint64_t vectors = (uint64_t)p->hidden * 8 + p->head_dim * 4ull + p->router.n + 512;
+    uint64_t vectors = (uint64_t)p->hidden * 10 + p->head_dim * 4ull + p->router.n + 512;
     uint64_t per_layer = sizeof(struct layer_weights) + vectors * 4
                        + 3ull * p->router.n * sizeof(struct weight) + 4096;
     return (plan_all_layers(p) + 4ull) * (per_layer + sizeof(struct mtp_weights)) + (1 << 16);

@@ -1,32 +1,45 @@
 /* Attention, the dense FFN, and how a layer puts them together. */
 #include "model/block.h"
 
-#include <math.h>
-
 enum { ROW_GRAIN = 4 };
 
 struct norm_task {
-    const struct step *s;
-    const float *gain;
+    struct model *m;
+    float *y;
+    const float *x, *gain;
 };
 
 static void norm_range(void *arg, size_t begin, size_t end, int worker)
 {
     const struct norm_task *t = arg;
-    struct model *m = t->s->m;
-    size_t hidden = m->plan.hidden;
+    size_t hidden = t->m->plan.hidden, at = begin * hidden;
     (void)worker;
-    m->kern->rmsnorm_fwd(m->ws.z.f32 + begin * hidden, m->ws.x + begin * hidden, t->gain,
-                         end - begin, hidden, (float)m->plan.eps);
+    t->m->kern->rmsnorm_fwd(t->y + at, t->x + at, t->gain, end - begin, hidden,
+                            (float)t->m->plan.eps);
 }
 
-void norm_rows(const struct step *s, const struct weight *gain)
+/* What a sublayer reads, into ws.z: the stream normed, or as it is. */
+static void sublayer_begin(const struct step *s, const struct weight *pre)
 {
-    struct norm_task t = { s, weight_f32(gain) };
-    pool_run(s->m->pool, s->n, ROW_GRAIN, norm_range, &t);
+    struct model *m = s->m;
+    struct norm_task t = { m, m->ws.z.f32, m->ws.x, weight_f32(pre) };
+    if (m->plan.norms & NORM_PRE)
+        pool_run(m->pool, s->n, ROW_GRAIN, norm_range, &t);
+    else
+        memcpy(m->ws.z.f32, m->ws.x, s->n * m->plan.hidden * sizeof(float));
 }
 
-struct swiglu_task {
+/* What it made, in ws.t: normed or as it is, added to the stream. */
+static void sublayer_end(const struct step *s, const struct weight *post)
+{
+    struct model *m = s->m;
+    struct norm_task t = { m, m->ws.t, m->ws.t, weight_f32(post) };
+    if (m->plan.norms & NORM_POST)
+        pool_run(m->pool, s->n, ROW_GRAIN, norm_range, &t);
+    m->kern->add_fwd(m->ws.x, m->ws.t, s->n * m->plan.hidden);
+}
+
+struct gate_task {
     struct model *m;
     float *y;
     const float *gate, *up;
@@ -34,20 +47,20 @@ struct swiglu_task {
     float limit;
 };
 
-static void swiglu_range(void *arg, size_t begin, size_t end, int worker)
+static void gate_range(void *arg, size_t begin, size_t end, int worker)
 {
-    const struct swiglu_task *t = arg;
+    const struct gate_task *t = arg;
     (void)worker;
     for (size_t r = begin; r < end; r++)
         t->m->kern->swiglu_fwd(t->y + r * t->width, t->gate + r * t->width, t->up + r * t->width,
                                t->width, t->limit);
 }
 
-void swiglu_rows(struct model *m, float *y, const float *gate, const float *up, size_t n_rows,
-                 size_t width, float limit)
+void gate_rows(struct model *m, float *y, const float *gate, const float *up, size_t n_rows,
+               size_t width, float limit)
 {
-    struct swiglu_task t = { m, y, gate, up, width, limit };
-    pool_run(m->pool, n_rows, ROW_GRAIN, swiglu_range, &t);
+    struct gate_task t = { m, y, gate, up, width, limit };
+    pool_run(m->pool, n_rows, ROW_GRAIN, gate_range, &t);
 }
 
 struct attn_task {
@@ -63,7 +76,7 @@ static void place_row(const struct attn_task *t, size_t r)
     const struct layer_plan *l = &p->layer[t->layer];
     const struct layer_weights *w = &m->weights.layer[t->layer];
     const struct fwd_row *row = &t->s->rows[r];
-    size_t hd = p->head_dim, half = p->rope.dims / 2;
+    size_t hd = p->head_dim;
     float *q = m->ws.q + r * p->n_heads * hd, *k = m->ws.k + r * p->n_kv_heads * hd;
     const float *v = m->ws.v + r * p->n_kv_heads * hd;
     if (l->qk_norm) {
@@ -71,10 +84,13 @@ static void place_row(const struct attn_task *t, size_t r)
         m->kern->rmsnorm_fwd(k, k, weight_f32(&w->k_norm), p->n_kv_heads, hd, (float)p->eps);
     }
     if (l->rope) {
-        rope_half_fwd_fn *rope = p->rope.layout == ROPE_HALF ? m->kern->rope_half_fwd
-                                                             : m->kern->rope_pair_fwd;
-        rope(q, m->ws.cs + r * half, m->ws.sn + r * half, p->n_heads, hd, half);
-        rope(k, m->ws.cs + r * half, m->ws.sn + r * half, p->n_kv_heads, hd, half);
+        const struct rope_plan *rp = &p->rope[l->rope_at];
+        rope_half_fwd_fn *rope = rp->layout == ROPE_HALF ? m->kern->rope_half_fwd
+                                                         : m->kern->rope_pair_fwd;
+        size_t half = rp->dims / 2;
+        const float *cs = m->ws.cs[l->rope_at] + r * half, *sn = m->ws.sn[l->rope_at] + r * half;
+        rope(q, cs, sn, p->n_heads, hd, half);
+        rope(k, cs, sn, p->n_kv_heads, hd, half);
     }
     const struct kv_layer *kv = &row->kv->layer[t->layer];
     size_t row_bytes = hd * kv_type_bytes(row->kv->type), slot = row->pos % kv->ring;
@@ -114,7 +130,7 @@ static void attend_range(void *arg, size_t begin, size_t end, int worker)
             .kv_type = row->kv->type,
             .first = window && row->pos >= window ? row->pos - window + 1 : 0,
             .last = row->pos, .ring = kv->ring, .n_q = n_q, .hd = hd,
-            .scale = 1.0f / sqrtf((float)hd),
+            .scale = p->attn_scale,
         };
         m->kern->attn_row_fwd(m->ws.mix.f32 + at, &a);
     }
@@ -127,7 +143,6 @@ static void attention(const struct step *s, uint32_t layer)
     const struct layer_weights *w = &m->weights.layer[layer];
     const struct weight *qkv[] = { &w->q, &w->k, &w->v }, *o[] = { &w->o };
     size_t n = s->n, hidden = p->hidden, width = w->q.rows;
-    norm_rows(s, &w->attn_norm);
     acts_prepare(m, &m->ws.z, n, hidden, qkv, 3);
     struct acts z = acts_at(&m->ws.z, 0, hidden);
     const struct linear_job jobs[] = { { m->ws.q, w->q.rows, &w->q, z, n },
@@ -153,8 +168,8 @@ void ffn_forward(const struct step *s, uint32_t layer)
     const struct linear_job jobs[] = { { m->ws.gate, width, &w->gate, z, n },
                                        { m->ws.up, width, &w->up, z, n } };
     linear_run(m, jobs, 2);
-    swiglu_rows(m, m->ws.act.f32, m->ws.gate, m->ws.up, n, width,
-                m->plan.layer[layer].swiglu_limit);
+    gate_rows(m, m->ws.act.f32, m->ws.gate, m->ws.up, n, width,
+              m->plan.layer[layer].swiglu_limit);
     acts_prepare(m, &m->ws.act, n, width, out, 1);
     linear_run(m, &(struct linear_job){ m->ws.t, hidden, &w->down,
                                         acts_at(&m->ws.act, 0, width), n }, 1);
@@ -162,14 +177,14 @@ void ffn_forward(const struct step *s, uint32_t layer)
 
 void block_forward(const struct step *s, uint32_t layer)
 {
-    struct model *m = s->m;
-    size_t n = s->n * m->plan.hidden;
+    const struct layer_weights *w = &s->m->weights.layer[layer];
+    sublayer_begin(s, &w->attn_norm);
     attention(s, layer);
-    m->kern->add_fwd(m->ws.x, m->ws.t, n);
-    norm_rows(s, &m->weights.layer[layer].ffn_norm);
-    if (m->plan.layer[layer].sparse)
+    sublayer_end(s, &w->attn_post_norm);
+    sublayer_begin(s, &w->ffn_norm);
+    if (s->m->plan.layer[layer].sparse)
         moe_forward(s, layer);
     else
         ffn_forward(s, layer);
-    m->kern->add_fwd(m->ws.x, m->ws.t, n);
+    sublayer_end(s, &w->ffn_post_norm);
 }

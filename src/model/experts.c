@@ -93,7 +93,7 @@ static void run_outputs(const struct step *s, uint32_t layer)
     size_t pairs = s->n * m->plan.router.top_k, shared = m->plan.layer[layer].shared_ffn;
     float limit = m->plan.layer[layer].swiglu_limit;
     struct linear_job *job = m->ws.jobs;
-    swiglu_rows(m, m->ws.pair_act.f32, m->ws.pair_gate, m->ws.pair_up, pairs, width, limit);
+    gate_rows(m, m->ws.pair_act.f32, m->ws.pair_gate, m->ws.pair_up, pairs, width, limit);
     acts_prepare(m, &m->ws.pair_act, pairs, width, down, 1);
     for (uint32_t e = 0; e < m->plan.router.n; e++) {
         size_t p0 = m->ws.first[e], rows = m->ws.first[e + 1] - p0;
@@ -103,7 +103,7 @@ static void run_outputs(const struct step *s, uint32_t layer)
                                                  acts_at(&m->ws.pair_act, p0, width), rows };
     }
     if (w->gate_s.data) {
-        swiglu_rows(m, m->ws.act.f32, m->ws.gate, m->ws.up, s->n, shared, limit);
+        gate_rows(m, m->ws.act.f32, m->ws.gate, m->ws.up, s->n, shared, limit);
         acts_prepare(m, &m->ws.act, s->n, shared, down_s, 1);
         job[n_jobs++] = (struct linear_job){ m->ws.gate, hidden, &w->down_s,
                                              acts_at(&m->ws.act, 0, shared), s->n };

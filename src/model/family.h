@@ -48,6 +48,7 @@ struct family {
     bool (*fill)(struct plan *p, const struct config *c, struct err *err);
     const struct weight_row *weights;     /* ends with at == SIZE_MAX */
     const char *hf_layers, *hf_mtp;       /* "model.layers.%u.", "mtp.layers.%u." */
+    float hf_gain_offset;                 /* Hugging Face files hold vectors less this */
 };
 
 extern const struct family *const families[];             /* NULL-terminated */
@@ -69,5 +70,12 @@ void plan_fill_defaults(struct plan *p, const struct config *c);
 
 /* RoPE from rope_theta / rope_scaling / rope_parameters, or the GGUF keys. */
 bool config_read_rope(const struct config *c, struct rope_plan *r, struct err *err);
+
+/* sliding_window, 0 when there is none; and the window of layer i by sliding_windows,
+ * layer_types or the pattern.  Without any of these, layer i slides unless `period`
+ * divides i + 1 (period 0: none does). */
+bool config_window(const struct config *c, uint32_t *out, struct err *err);
+bool config_layer_window(const struct config *c, uint32_t i, uint32_t period, uint32_t *out,
+                         struct err *err);
 
 #endif

@@ -5,16 +5,20 @@ static void embed_row(struct model *m, uint32_t token, float *x)
 {
     const struct weight *e = &m->weights.embed;
     e->type->dequant(x, e->data + (size_t)token * e->row_bytes, e->cols);
+    for (size_t i = 0; m->plan.embed_scale != 1 && i < e->cols; i++)
+        x[i] *= m->plan.embed_scale;
 }
 
 /* Cosines and sines of every row, once for all layers. */
 static void fill_angles(const struct step *s)
 {
-    const struct plan *p = &s->m->plan;
-    size_t half = p->rope.dims / 2;
-    for (size_t r = 0; r < s->n; r++)
-        rope_angles(s->m->ws.cs + r * half, s->m->ws.sn + r * half, s->rows[r].pos,
-                    s->m->inv_freq, half);
+    const struct model *m = s->m;
+    for (uint32_t i = 0; i < m->plan.n_ropes; i++) {
+        size_t half = m->plan.rope[i].dims / 2;
+        for (size_t r = 0; r < s->n; r++)
+            rope_angles(m->ws.cs[i] + r * half, m->ws.sn[i] + r * half, s->rows[r].pos,
+                        m->inv_freq[i], half);
+    }
 }
 
 /* Logits of up to HEAD_ROWS normed rows that stand together in ws.z. */

@@ -86,15 +86,17 @@ bool model_open_plan(struct model *m, const char *path, struct err *err)
 }
 
 /* inv_freq by the plan, then divided by the file's rope_freqs if it has them. */
-static bool take_rope(struct model *m, struct err *err)
+static bool take_ropes(struct model *m, struct err *err)
 {
-    size_t half = m->plan.rope.dims / 2;
-    m->inv_freq = mem_take(half + 1, sizeof *m->inv_freq);
-    if (!m->inv_freq)
-        return fail(err, ERR_MEMORY, "out of memory");
-    plan_inv_freq(&m->plan.rope, m->inv_freq);
-    for (size_t p = 0; m->weights.rope_freqs.data && p < half; p++)
-        m->inv_freq[p] /= weight_f32(&m->weights.rope_freqs)[p];
+    for (uint32_t i = 0; i < m->plan.n_ropes; i++) {
+        size_t half = m->plan.rope[i].dims / 2;
+        float *f = m->inv_freq[i] = mem_take(half + 1, sizeof *f);
+        if (!f)
+            return fail(err, ERR_MEMORY, "out of memory");
+        plan_inv_freq(&m->plan.rope[i], f);
+        for (size_t p = 0; m->weights.rope_freqs.data && p < half; p++)
+            f[p] /= weight_f32(&m->weights.rope_freqs)[p];
+    }
     return true;
 }
 
@@ -120,7 +122,7 @@ bool model_bind(struct model *m, int n_threads, enum model_numerics numerics, st
     m->numerics = numerics;
     m->kern = kern_get(cpu_level_chosen());
     if (!weights_bind(&m->weights, &m->plan, t, !m->gguf.n_files, m->path, err)
-        || !take_rope(m, err) || !open_tokenizer(m, err))
+        || !take_ropes(m, err) || !open_tokenizer(m, err))
         return false;
     m->pool = pool_open(n_threads, err);
     return m->pool != NULL;
@@ -131,7 +133,8 @@ void model_close(struct model *m)
     pool_close(m->pool);
     workspace_release(&m->ws);
     tokenizer_close(m->tokenizer);
-    mem_give(m->inv_freq);
+    for (uint32_t i = 0; i < ROPES_MAX; i++)
+        mem_give(m->inv_freq[i]);
     if (m->weights.memory.low)
         weights_release(&m->weights);
     plan_release(&m->plan);

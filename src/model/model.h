@@ -37,7 +37,7 @@ struct model {
     enum model_numerics numerics;
     const struct kernels *kern;
     struct pool *pool;
-    float *inv_freq;                      /* [rope.dims / 2] */
+    float *inv_freq[ROPES_MAX];           /* [rope dims / 2] */
     struct workspace ws;
     uint64_t weight_bytes;                /* mapped bytes of all tensors */
 };

@@ -25,12 +25,24 @@ static bool check_heads(const struct plan *p, const char *file, struct err *err)
     if (p->head_dim < 2 || p->head_dim > ATTN_HD_MAX || p->head_dim % 2)
         return fail(err, ERR_FORMAT, "%s: head dimension %u; expected an even number from 2 to %d",
                     file, p->head_dim, ATTN_HD_MAX);
-    if (p->rope.dims > p->head_dim || p->rope.dims % 2)
-        return fail(err, ERR_FORMAT, "%s: RoPE over %u of %u elements of a head; expected an even "
-                    "number not above the head", file, p->rope.dims, p->head_dim);
-    if (!(p->rope.base > 0) || !isfinite(p->rope.base))
-        return fail(err, ERR_FORMAT, "%s: RoPE base %g; expected a positive number", file,
-                    p->rope.base);
+    if (!(p->attn_scale > 0) || !isfinite(p->attn_scale))
+        return fail(err, ERR_FORMAT, "%s: attention scale %g; expected a positive number", file,
+                    (double)p->attn_scale);
+    return true;
+}
+
+static bool check_ropes(const struct plan *p, const char *file, struct err *err)
+{
+    check(p->n_ropes >= 1 && p->n_ropes <= ROPES_MAX);
+    for (uint32_t i = 0; i < p->n_ropes; i++) {
+        const struct rope_plan *r = &p->rope[i];
+        if (r->dims > p->head_dim || r->dims % 2)
+            return fail(err, ERR_FORMAT, "%s: RoPE over %u of %u elements of a head; expected an "
+                        "even number not above the head", file, r->dims, p->head_dim);
+        if (!(r->base > 0) || !isfinite(r->base))
+            return fail(err, ERR_FORMAT, "%s: RoPE base %g; expected a positive number", file,
+                        r->base);
+    }
     return true;
 }
 
@@ -63,7 +75,7 @@ bool plan_check(const struct plan *p, const char *file, struct err *err)
                     p->context);
     if (!(p->eps >= 0) || p->eps > 1)
         return fail(err, ERR_FORMAT, "%s: RMSNorm epsilon %g; expected 0 to 1", file, p->eps);
-    if (!check_heads(p, file, err) || !check_router(p, file, err))
+    if (!check_heads(p, file, err) || !check_ropes(p, file, err) || !check_router(p, file, err))
         return false;
     for (uint32_t i = 0; i < plan_all_layers(p); i++) {
         const struct layer_plan *l = &p->layer[i];

@@ -16,6 +16,11 @@ struct family;
 
 enum rope_layout { ROPE_HALF, ROPE_PAIR };    /* kern/rope/rope.h */
 enum rope_scaling { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3 };
+enum { ROPES_MAX = 2 };
+
+/* Where a sublayer (attention, FFN) has its RMSNorms: x += [post] F([pre] x). */
+enum norm_place { NORM_PRE = 1, NORM_POST = 2, NORM_BOTH = 3 };
+enum ffn_act { ACT_SILU, ACT_GELU };          /* GELU in its tanh form (kern/act/act.h) */
 
 struct rope_plan {
     enum rope_layout layout;
@@ -28,6 +33,7 @@ struct rope_plan {
 struct layer_plan {
     uint32_t window;                      /* tokens seen, the current one included; 0: all */
     bool rope;                            /* false: NoPE */
+    uint32_t rope_at;                     /* which of the plan's ropes */
     bool qk_norm;                         /* per-head RMSNorm of q and k before RoPE */
     bool sparse;                          /* mixture of experts */
     uint32_t ffn;                         /* width of the dense FFN, or of one expert */
@@ -40,10 +46,15 @@ struct plan {
     uint32_t n_layers, n_mtp;
     uint32_t hidden, vocab, n_heads, n_kv_heads, head_dim, context;
     uint32_t ffn, expert_ffn, n_shared, first_dense;   /* what layers are made from */
+    enum norm_place norms;
+    enum ffn_act act;
     double eps;
+    float embed_scale;                    /* of the embedding's rows */
+    float attn_scale;                     /* of q k */
     bool tied;                            /* lm_head is the embedding */
     bool router_bias;                     /* selection bias stands in the file */
-    struct rope_plan rope;
+    uint32_t n_ropes;                     /* 1, or 2 when layers differ in their base */
+    struct rope_plan rope[ROPES_MAX];     /* same layout and dims */
     struct moe_router router;             /* n = 0: no experts anywhere */
     struct layer_plan *layer;             /* n_layers + n_mtp, owned */
 };

@@ -18,6 +18,7 @@ struct weight {
 
 struct layer_weights {
     struct weight attn_norm, ffn_norm, q_norm, k_norm, router_bias;      /* vectors */
+    struct weight attn_post_norm, ffn_post_norm;                         /* vectors */
     struct weight q, k, v, o;
     struct weight gate, up, down;                                        /* dense FFN */
     struct weight router, gate_s, up_s, down_s;                          /* shared experts */

@@ -79,8 +79,10 @@ static void carve_all(struct carver *c, struct workspace *ws, const struct plan 
     ws->v = carve(c, rows * w.kv, sizeof(float));
     ws->mix = carve_acts(c, rows, w.q);
     ws->t = carve(c, rows * p->hidden, sizeof(float));
-    ws->cs = carve(c, rows * p->rope.dims, sizeof(float));
-    ws->sn = carve(c, rows * p->rope.dims, sizeof(float));
+    for (uint32_t i = 0; i < p->n_ropes; i++) {
+        ws->cs[i] = carve(c, rows * p->rope[i].dims / 2, sizeof(float));
+        ws->sn[i] = carve(c, rows * p->rope[i].dims / 2, sizeof(float));
+    }
     ws->gate = carve(c, rows * w.ffn, sizeof(float));
     ws->up = carve(c, rows * w.ffn, sizeof(float));
     ws->act = carve_acts(c, rows, w.ffn);

@@ -26,7 +26,7 @@ struct workspace {
     float *q, *k, *v;                     /* [rows][heads * head_dim] */
     struct acts_buf mix;                  /* attention output, [rows][q width] */
     float *t;                             /* [rows][hidden] a sublayer's output */
-    float *cs, *sn;                       /* [rows][rope.dims / 2] */
+    float *cs[ROPES_MAX], *sn[ROPES_MAX]; /* [rows][rope dims / 2] */
     float *gate, *up;                     /* [rows][dense or shared FFN width, >= hidden] */
     struct acts_buf act;                  /* SwiGLU output of the same */
     float *router;                        /* [rows][experts] */

@@ -1,5 +1,5 @@
 /*
- * The tiny models of tests/gold/{llama,exaone_moe} against the logits transformers computed
+ * The tiny models of tests/gold/<family>/ against the logits transformers computed
  * in float64 on exactly these weights (tools/reference/README.md), in the f32 class: Hugging
  * Face folder and GGUF twin, all positions, several chunk sizes; the MTP block against an
  * independent float64 implementation; and controls that must fail by a factor of ten.
@@ -123,6 +123,12 @@ static void check_folder(const char *folder, const char *file)
     gold_close(&g);
 }
 
+static void check_both(const char *folder)
+{
+    check_folder(folder, "");
+    check_folder(folder, "/model.gguf");
+}
+
 static void test_llama_untied(void) { check_folder("tests/gold/llama/untied", ""); }
 static void test_llama_untied_gguf(void) { check_folder("tests/gold/llama/untied", "/model.gguf"); }
 static void test_llama_tied(void) { check_folder("tests/gold/llama/tied", ""); }
@@ -134,6 +140,9 @@ static void test_moe_groups_gguf(void)
 {
     check_folder("tests/gold/exaone_moe/groups", "/model.gguf");
 }
+
+static void test_exaone4_full(void) { check_both("tests/gold/exaone4/full"); }
+static void test_exaone4_hybrid(void) { check_both("tests/gold/exaone4/hybrid"); }
 
 static void check_mtp(const char *file)
 {
@@ -200,6 +209,8 @@ const struct test tests[] = {
     { "exaone_moe lllg gguf", test_moe_lllg_gguf },
     { "exaone_moe groups", test_moe_groups },
     { "exaone_moe groups gguf", test_moe_groups_gguf },
+    { "exaone4 full, tied, llama3 rope", test_exaone4_full },
+    { "exaone4 hybrid", test_exaone4_hybrid },
     { "mtp", test_mtp },
     { "mtp gguf", test_mtp_gguf },
     { "negative controls", test_controls },

@@ -9,8 +9,8 @@ import gguf
 import numpy as np
 import torch
 
-from tiny_specs import bias_name, head_dim, layer_types, mlp_types
-from widen import exact_inv_freq
+from tiny_specs import bias_name, head_dim, layer_types, mlp_types, rope_of
+from widen import rope_freq
 
 CONTROL, NORMAL = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
 MERGES = ["t h", "h e", "i n", "a n", "e r", "Ġ th", "Ġ a", "o n", "o u", "an d", "r e", "e n",
@@ -49,8 +49,7 @@ def add_common(writer, name, c):
     writer.add_value_length(head_dim(c))
     writer.add_layer_norm_rms_eps(c["rms_norm_eps"])
     writer.add_rope_dimension_count(head_dim(c))
-    rope = c.get("rope_parameters", c)
-    writer.add_rope_freq_base(float(rope["rope_theta"]))
+    writer.add_rope_freq_base(float(rope_of(c)["rope_theta"]))
 
 
 def add_exaone(writer, c):
@@ -103,7 +102,7 @@ MTP_NAMES = {
 
 
 def add_block(writer, c, weights, prefix, block):
-    for hf, name in BLOCK_NAMES.items():
+    for hf, name in (BLOCK_NAMES | ARCHS[c["model_type"]][2]).items():
         if prefix + hf not in weights:
             continue
         value = weights[prefix + hf]
@@ -123,32 +122,41 @@ def add_experts(writer, c, weights, layer):
 
 def add_rope_freqs(writer, c):
     """llama3 scaling is stored as one divisor per frequency."""
-    class Config:
-        rope_parameters = c["rope_parameters"]
-        head_dim = c["head_dim"]
-
-    class Plain(Config):
-        rope_parameters = c["rope_parameters"] | {"rope_type": "default"}
-
-    divisor = exact_inv_freq(Plain) / exact_inv_freq(Config)
+    rope = rope_of(c)
+    plain = rope_freq(rope | {"rope_type": "default"}, head_dim(c))
+    divisor = plain / rope_freq(rope, head_dim(c))
     writer.add_tensor("rope_freqs.weight", divisor.to(torch.float32).numpy())
+
+
+def add_exaone4(writer, c):
+    writer.add_block_count(c["num_hidden_layers"])
+    if c["sliding_window"]:
+        writer.add_sliding_window(c["sliding_window"])
+        writer.add_sliding_window_pattern([t == "sliding_attention" for t in layer_types(c)])
+
+
+# model_type: architecture, what it adds to the metadata, names of norms that differ
+ARCHS = {
+    "llama": ("llama", lambda w, c: w.add_block_count(c["num_hidden_layers"]), {}),
+    "exaone_moe": ("exaone-moe", add_exaone, {}),
+    "exaone4": ("exaone4", add_exaone4, {
+        "post_attention_layernorm.weight": "post_attention_norm.weight",
+        "post_feedforward_layernorm.weight": "post_ffw_norm.weight"}),
+}
 
 
 def write(path, name, c, tensors):
     weights = {k: v.numpy() for k, v in tensors.items()}
-    exaone = c["model_type"] == "exaone_moe"
-    writer = gguf.GGUFWriter(path, "exaone-moe" if exaone else "llama")
+    arch, add_own, _ = ARCHS[c["model_type"]]
+    writer = gguf.GGUFWriter(path, arch)
     add_common(writer, name, c)
-    if exaone:
-        add_exaone(writer, c)
-    else:
-        writer.add_block_count(c["num_hidden_layers"])
+    add_own(writer, c)
     add_tokenizer(writer, c["vocab_size"])
     writer.add_tensor("token_embd.weight", weights["model.embed_tokens.weight"])
     writer.add_tensor("output_norm.weight", weights["model.norm.weight"])
     if not c["tie_word_embeddings"]:
         writer.add_tensor("output.weight", weights["lm_head.weight"])
-    if c.get("rope_parameters", {}).get("rope_type") == "llama3":
+    if rope_of(c).get("rope_type") == "llama3":
         add_rope_freqs(writer, c)
     for layer, kind in enumerate(mlp_types(c)):
         add_block(writer, c, weights, f"model.layers.{layer}.", layer)

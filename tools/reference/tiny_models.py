@@ -18,6 +18,7 @@ it recomputes the committed folders and says how far they are from what is store
 """
 
 import argparse
+import importlib
 import json
 import pathlib
 import platform
@@ -27,18 +28,26 @@ import numpy as np
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from transformers.models.exaone_moe import modeling_exaone_moe
-from transformers.models.llama import modeling_llama
 
 import tiny_gguf
 from mtp_torch import mtp_logits
-from tiny_specs import N_TOKENS, SPECS, layer_types, mlp_types, tensor_shapes
+from tiny_specs import SPECS, layer_types, mlp_types, n_tokens, rope_of, tensor_shapes
 from widen import widen
 
 SEED = 20261121
 MIN_GAP = 1e-3                 # between the last expert chosen and the first one left out
 POSITIONS = [0, 1, 2, 4, 5, 7, 8, 9, 16, 63, 150, 299]
-MODELING = {"llama": modeling_llama, "exaone_moe": modeling_exaone_moe}
+
+
+def modeling_of(spec):
+    """The module of transformers that has the model."""
+    name = {"gemma3_text": "gemma3", "exaone": "llama"}.get(spec["model_type"],
+                                                           spec["model_type"])
+    return importlib.import_module(f"transformers.models.{name}.modeling_{name}")
+
+
+def positions(name):
+    return [p for p in POSITIONS if p < n_tokens(name)]
 
 
 def draw_weight(name, shape, rng):
@@ -64,12 +73,13 @@ def transformers_config(spec):
     for key in ("architectures", "model_type", "torch_dtype", "dtype", "rope_scaling",
                 "sliding_window_pattern"):
         keys.pop(key, None)
-    theta = keys.pop("rope_theta", None)
-    keys.setdefault("rope_parameters", {"rope_type": "default", "rope_theta": theta})
-    if spec["model_type"] == "llama":
-        return transformers.LlamaConfig(**keys)
-    keys.update(layer_types=layer_types(spec), mlp_layer_types=mlp_types(spec))
-    return transformers.ExaoneMoeConfig(**keys)
+    keys.pop("rope_theta", None)
+    keys["rope_parameters"] = rope_of(spec)
+    if spec["model_type"] in ("exaone_moe", "exaone4"):
+        keys.update(layer_types=layer_types(spec))
+    if spec["model_type"] == "exaone_moe":
+        keys.update(mlp_layer_types=mlp_types(spec))
+    return transformers.CONFIG_MAPPING[spec["model_type"]](**keys)
 
 
 def load_model(folder, spec):
@@ -122,10 +132,10 @@ def run(model, tokens):
     return logits, torch.stack(hidden), gap
 
 
-def draw_tokens(model, spec, rng):
+def draw_tokens(model, name, spec, rng):
     """Random tokens; one that puts a router within MIN_GAP of a tie is drawn again (a later
     token never changes an earlier decision)."""
-    tokens = rng.integers(3, spec["vocab_size"], N_TOKENS).tolist()
+    tokens = rng.integers(3, spec["vocab_size"], n_tokens(name)).tolist()
     redrawn = 0
     while True:
         gap = run(model, tokens)[2]
@@ -157,26 +167,62 @@ def biased_forward(gate):
     return wrong
 
 
-def main_controls(model, tokens, logits):
-    """How far one mistake moves the logits: each must be far above the tolerance 2e-4."""
+def window_controls(model, tokens, logits):
     config, result = model.config, {}
-    attentions = [layer.self_attn for layer in model.model.layers]
     window = config.sliding_window
     for change in (1, -1):
         config.sliding_window = window + change
         result[f"window{change:+d}"] = moved(logits, run(model, tokens)[0])
     config.sliding_window = window
+    return result
+
+
+def rope_control(model, tokens, logits):
+    attentions = [layer.self_attn for layer in model.model.layers]
+    window = model.config.sliding_window
     for attention in attentions:
         attention.sliding_window = None
-    result["rope_on_all_layers"] = moved(logits, run(model, tokens)[0])
+    result = moved(logits, run(model, tokens)[0])
     for attention in attentions:
         attention.sliding_window = window
+    return {"rope_on_all_layers": result}
+
+
+def bias_control(model, tokens, logits):
     for gate in routers(model):
         gate.forward = biased_forward(gate)
-    result["biased_mixing_weights"] = moved(logits, run(model, tokens)[0])
+    result = moved(logits, run(model, tokens)[0])
     for gate in routers(model):
         del gate.forward
-    return result
+    return {"biased_mixing_weights": result}
+
+
+def norm_control(model, tokens, logits):
+    """The q norm's gains taken as one."""
+    norms = [layer.self_attn.q_norm for layer in model.model.layers]
+    kept = [norm.weight.data for norm in norms]
+    for norm in norms:
+        norm.weight.data = torch.ones_like(norm.weight)
+    result = moved(logits, run(model, tokens)[0])
+    for norm, weight in zip(norms, kept):
+        norm.weight.data = weight
+    return {"q_norm_gains_of_one": result}
+
+
+def controls(spec, model, tokens, logits):
+    """How far one mistake moves the logits: each must be far above the tolerance 2e-4."""
+    which = []
+    if spec["model_type"] == "llama":
+        which.append(gguf_permutation_control)
+    if spec.get("sliding_window"):
+        which.append(window_controls)
+    if spec.get("sliding_window") and spec["model_type"].startswith("exaone"):
+        which.append(rope_control)
+    if spec["model_type"] == "exaone_moe":
+        which.append(bias_control)
+    if not which:
+        which.append(norm_control)
+    return {k: v for control in which for k, v in control(model, tokens, logits).items()}
 
 
 def gguf_permutation_control(model, tokens, logits):
@@ -192,30 +238,29 @@ def gguf_permutation_control(model, tokens, logits):
 
         return turn(q), turn(k)
 
-    right = modeling_llama.apply_rotary_pos_emb
-    modeling_llama.apply_rotary_pos_emb = interleaved
+    modeling = modeling_of({"model_type": "llama"})
+    right = modeling.apply_rotary_pos_emb
+    modeling.apply_rotary_pos_emb = interleaved
     result = moved(logits, run(model, tokens)[0])
-    modeling_llama.apply_rotary_pos_emb = right
+    modeling.apply_rotary_pos_emb = right
     return {"rope_on_adjacent_pairs": result}
 
 
-def expected(folder, spec, tokens=None, rng=None):
+def expected(folder, name, spec, tokens=None, rng=None):
     """Everything the fixture stores: arrays by file name, and the measured part of meta."""
     weights = {k: v.double() for k, v in load_file(folder / "model.safetensors").items()}
     model = load_model(folder, spec)
-    narrow = widen(model, MODELING[spec["model_type"]])
+    narrow = widen(model, modeling_of(spec))
     redrawn = 0
     if tokens is None:
-        tokens, redrawn = draw_tokens(model, spec, rng)
+        tokens, redrawn = draw_tokens(model, name, spec, rng)
     logits, hidden, gap = run(model, tokens)
     arrays = {"tokens": np.array(tokens, "<u4"), "logits": logits.numpy().astype("<f4"),
-              "hidden": hidden[:, POSITIONS].numpy().astype("<f4")}
+              "hidden": hidden[:, positions(name)].numpy().astype("<f4")}
     meta = {"max_abs_logit": float(logits.abs().max()), "rms_logit": float(logits.std())}
-    if spec["model_type"] == "llama":
-        meta["negative_controls"] = gguf_permutation_control(model, tokens, logits)
-    else:
-        meta |= {"min_router_gap": float(gap.min()), "tokens_redrawn": redrawn,
-                 "negative_controls": main_controls(model, tokens, logits)}
+    if routers(model):
+        meta |= {"min_router_gap": float(gap.min()), "tokens_redrawn": redrawn}
+    meta["negative_controls"] = controls(spec, model, tokens, logits)
     if spec.get("num_nextn_predict_layers", 0):
         mtp_input = (weights, spec, torch.tensor(tokens), hidden[-1])
         mtp = mtp_logits(*mtp_input)
@@ -237,14 +282,14 @@ def build(name, spec, out):
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)
     (folder / "config.json").write_text(json.dumps(spec, indent=2) + "\n")
-    arrays, measured = expected(folder, spec, rng=np.random.default_rng(SEED))
+    arrays, measured = expected(folder, name, spec, rng=np.random.default_rng(SEED))
     for key, array in arrays.items():
         np.save(folder / f"{key}.npy", array)
     tiny_gguf.write(folder / "model.gguf", name, spec, weights)
     meta = {"made_by": f"tools/reference/tiny_models.py --only {name}", "seed": SEED,
             "torch": torch.__version__, "transformers": transformers.__version__,
             "numpy": np.__version__, "python": platform.python_version(),
-            "hidden_positions": POSITIONS} | measured
+            "hidden_positions": positions(name)} | measured
     (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
     fixture = sum(f.stat().st_size for f in folder.iterdir() if f.suffix != ".gguf")
     print(name, json.dumps(measured, indent=1), f"{fixture} bytes without model.gguf, "
@@ -257,7 +302,7 @@ def check(name, spec, out):
     """True when recomputing gives what is stored."""
     folder = out / name
     tokens = np.load(folder / "tokens.npy").tolist()
-    arrays, measured = expected(folder, spec, tokens=tokens)
+    arrays, measured = expected(folder, name, spec, tokens=tokens)
     worst = max(float(np.abs(np.load(folder / f"{k}.npy").astype(float) - a.astype(float)).max())
                 for k, a in arrays.items())
     print(f"{name}: max |stored - recomputed| {worst:.3g}, "

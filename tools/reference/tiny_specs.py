@@ -5,7 +5,9 @@ pattern, first_k_dense_replace), exaone_moe/groups the newer (rope_parameters, l
 mlp_layer_types, the router's bias under mlp.gate).
 """
 
-N_TOKENS = 300
+
+def n_tokens(name):
+    return 300 if name.startswith(("llama/", "exaone_moe/")) else 200
 
 
 def llama_config(**change):
@@ -37,7 +39,33 @@ def exaone_config(**change):
     return config
 
 
+def small_config(model_type, architecture, **change):
+    """What the later families have in common: dense, 200 tokens, small files."""
+    config = {
+        "architectures": [architecture], "model_type": model_type, "torch_dtype": "float32",
+        "hidden_size": 36, "intermediate_size": 44, "num_hidden_layers": 3,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 12, "vocab_size": 99,
+        "hidden_act": "silu", "rms_norm_eps": 1e-6, "max_position_embeddings": 512,
+        "tie_word_embeddings": False, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+    }
+    config.update(change)
+    return {key: value for key, value in config.items() if value != "absent"}
+
+
+LLAMA3_OLD = {"rope_type": "llama3", "factor": 16.0, "low_freq_factor": 1.0,
+              "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+
 SPECS = {
+    "exaone4/full": small_config(
+        "exaone4", "Exaone4ForCausalLM", num_attention_heads=3,
+        num_key_value_heads=1, tie_word_embeddings=True, sliding_window=None,
+        sliding_window_pattern=None, rope_theta=500.0, rope_scaling=LLAMA3_OLD),
+    "exaone4/hybrid": small_config(
+        "exaone4", "Exaone4ForCausalLM", num_hidden_layers=9, num_attention_heads=3,
+        num_key_value_heads=1, hidden_size=32, sliding_window=8, sliding_window_pattern="LLLG",
+        rms_norm_eps=1e-5, rope_theta=500.0, rope_scaling=LLAMA3_OLD,
+        layer_types=(["sliding_attention"] * 3 + ["full_attention"]) * 2
+        + ["sliding_attention"]),
     "llama/untied": llama_config(),
     "llama/tied": llama_config(
         hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=1,
@@ -66,16 +94,22 @@ def head_dim(c):
     return c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
 
 
+def rope_of(c):
+    """The new style's rope_parameters from either style."""
+    return c.get("rope_parameters") or {"rope_type": "default", "rope_theta": c["rope_theta"]} \
+        | (c.get("rope_scaling") or {})
+
+
 def layer_types(c):
     if "layer_types" in c:
         return c["layer_types"]
-    pattern = c.get("sliding_window_pattern", "G")
+    pattern = c.get("sliding_window_pattern") or "G"
     kind = {"L": "sliding_attention", "G": "full_attention"}
     return [kind[pattern[i % len(pattern)]] for i in range(c["num_hidden_layers"])]
 
 
 def mlp_types(c):
-    if c["model_type"] == "llama":
+    if "moe_intermediate_size" not in c:
         return ["dense"] * c["num_hidden_layers"]
     dense = c.get("first_k_dense_replace")
     return c.get("mlp_layer_types") or \
@@ -94,17 +128,25 @@ def swiglu_shapes(prefix, hidden, width):
             prefix + "down_proj.weight": (hidden, width)}
 
 
+def block_norms(c):
+    """Their names without "_layernorm"."""
+    if c["model_type"] == "exaone4":
+        return ["post_attention", "post_feedforward"]
+    if c["model_type"] == "gemma3_text":
+        return ["input", "post_attention", "pre_feedforward", "post_feedforward"]
+    return ["input", "post_attention"]
+
+
 def block_shapes(c, prefix):
     """Norms and attention of one decoder layer."""
     h, hd = c["hidden_size"], head_dim(c)
     nq, nkv = c["num_attention_heads"] * hd, c["num_key_value_heads"] * hd
-    shapes = {prefix + "input_layernorm.weight": (h,),
-              prefix + "post_attention_layernorm.weight": (h,),
-              prefix + "self_attn.q_proj.weight": (nq, h),
-              prefix + "self_attn.k_proj.weight": (nkv, h),
-              prefix + "self_attn.v_proj.weight": (nkv, h),
-              prefix + "self_attn.o_proj.weight": (h, nq)}
-    if c["model_type"] == "exaone_moe":
+    shapes = {f"{prefix}{norm}_layernorm.weight": (h,) for norm in block_norms(c)}
+    shapes |= {prefix + "self_attn.q_proj.weight": (nq, h),
+               prefix + "self_attn.k_proj.weight": (nkv, h),
+               prefix + "self_attn.v_proj.weight": (nkv, h),
+               prefix + "self_attn.o_proj.weight": (h, nq)}
+    if c["model_type"] not in ("llama", "exaone", "solar_open"):
         shapes[prefix + "self_attn.q_norm.weight"] = (hd,)
         shapes[prefix + "self_attn.k_norm.weight"] = (hd,)
     return shapes

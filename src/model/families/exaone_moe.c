@@ -10,6 +10,7 @@
  * layers are dense; the others have a sigmoid router whose bias selects but does not
  * weigh, and a shared expert.  The MTP block is dense, global, without RoPE.
  */
+#include "model/families/weight_rows.h"
 #include "model/model.h"
 
 #define P(f) offsetof(struct plan, f)
@@ -67,89 +68,24 @@ static bool read_router(struct plan *p, const struct config *c, struct err *err)
     return true;
 }
 
-/* The window of layer i by the newest key the config has; 0: global. */
-static bool hf_window(const struct config *c, uint32_t window, uint32_t i, uint32_t *out,
-                      struct err *err)
+/* The MTP block's own keys; global without them. */
+static bool mtp_window(const struct config *c, uint32_t j, uint32_t *out, struct err *err)
 {
-    double v = 0;
-    uint64_t n = 0;
-    bool found = false;
-    json_t *types = config_json(c, "layer_types"), *pattern;
-    pattern = config_json(c, "sliding_window_pattern");
-    if (config_json(c, "sliding_windows")) {
-        if (!config_list(c, "sliding_windows", NULL, i, &v, &n, &found, err))
-            return false;
-        *out = v >= 0 && v <= (1 << 28) ? (uint32_t)v : 0;
-        return true;
-    }
-    bool sliding = false;
-    if (json_is_array(types)) {
-        const char *t = json_string_value(json_array_get(types, i));
-        if (!t || (strcmp(t, "sliding_attention") && strcmp(t, "full_attention")))
-            return fail(err, ERR_FORMAT, "%s: layer_types[%u] is %s; expected sliding_attention "
-                        "or full_attention", c->file, i, t ? t : "missing");
-        sliding = t[0] == 's';
-    } else if (json_is_string(pattern) && json_string_length(pattern)) {
-        sliding = json_string_value(pattern)[i % json_string_length(pattern)] == 'L';
-    } else if (json_is_integer(pattern) && json_integer_value(pattern) > 0) {
-        sliding = (i + 1) % (uint64_t)json_integer_value(pattern) != 0;
-    }
-    *out = sliding ? window : 0;
-    return true;
-}
-
-static bool gguf_window(const struct config *c, uint32_t window, uint32_t i, uint32_t *out,
-                        struct err *err)
-{
-    double v = 4;
-    uint64_t n = 1;
-    bool found = false;
-    const struct gguf_kv *kv = config_gguf(c, "attention.sliding_window_pattern");
-    if (kv && kv->type == GGUF_ARRAY && i >= kv->n) {
-        *out = 0;                         /* the MTP block, when the list ends before it */
-        return true;
-    }
-    if (!config_list(c, NULL, "attention.sliding_window_pattern", i, &v, &n, &found, err))
-        return false;
-    bool sliding = n > 1 ? v != 0 : v >= 1 && (i + 1) % (uint64_t)v != 0;
-    *out = sliding ? window : 0;
-    return true;
-}
-
-static bool mtp_window(const struct config *c, uint32_t window, uint32_t j, uint32_t *out,
-                       struct err *err)
-{
-    double v = 0;
-    uint64_t n = 0;
-    bool found = false;
-    *out = 0;
-    if (config_json(c, "mtp_sliding_windows")) {
-        if (!config_list(c, "mtp_sliding_windows", NULL, j, &v, &n, &found, err))
-            return false;
-        *out = v > 0 && v <= (1 << 28) ? (uint32_t)v : 0;
-        return true;
-    }
     const char *t = json_string_value(json_array_get(config_json(c, "mtp_layer_types"), j));
-    if (t && !strcmp(t, "sliding_attention"))
-        *out = window;
-    return true;
+    double v = 0;
+    uint64_t n = 0;
+    bool found = false;
+    if (!config_list(c, "mtp_sliding_windows", NULL, j, &v, &n, &found, err))
+        return false;
+    *out = found && v > 0 && v <= (1 << 28) ? (uint32_t)v : 0;
+    return found || !t || strcmp(t, "sliding_attention") || config_window(c, out, err);
 }
 
 static bool read_window(const struct config *c, const struct plan *p, uint32_t i, uint32_t *out,
                         struct err *err)
 {
-    double window = 0;
-    uint64_t n = 1;
-    bool found = false;
-    if (!config_list(c, "sliding_window", "attention.sliding_window", 0, &window, &n, &found, err))
-        return false;
-    if (!(window >= 0 && window <= (1 << 28)))
-        return fail(err, ERR_FORMAT, "%s: sliding window %g; expected 1 to 2^28", c->file, window);
-    uint32_t w = (uint32_t)window;
-    if (c->gguf)
-        return gguf_window(c, w, i, out, err);
-    return plan_is_mtp(p, i) ? mtp_window(c, w, i - p->n_layers, out, err)
-                             : hf_window(c, w, i, out, err);
+    return c->json && plan_is_mtp(p, i) ? mtp_window(c, i - p->n_layers, out, err)
+                                        : config_layer_window(c, i, 4, out, err);
 }
 
 static bool is_dense(const struct config *c, const struct plan *p, uint32_t i)
@@ -203,14 +139,14 @@ static bool count_layers(struct plan *p, const struct config *c, struct err *err
 
 static bool fill(struct plan *p, const struct config *c, struct err *err)
 {
-    p->rope = (struct rope_plan){ .base = 1e6, .low = 1, .high = 4, .original_context = 8192 };
+    p->rope[0] = (struct rope_plan){ .base = 1e6, .low = 1, .high = 4, .original_context = 8192 };
     p->router = (struct moe_router){ .n_group = 1, .topk_group = 1, .norm_topk = true };
     if (!config_read(c, config_common_keys, p, err) || !config_read(c, keys, p, err)
-        || !config_read_rope(c, &p->rope, err) || !read_router(p, c, err)
+        || !config_read_rope(c, &p->rope[0], err) || !read_router(p, c, err)
         || !count_layers(p, c, err))
         return false;
     plan_fill_defaults(p, c);
-    p->rope.layout = ROPE_HALF;
+    p->rope[0].layout = ROPE_HALF;
     if (!plan_take_layers(p, c->file, err))
         return false;
     for (uint32_t i = 0; i < plan_all_layers(p); i++)
@@ -219,63 +155,16 @@ static bool fill(struct plan *p, const struct config *c, struct err *err)
     return true;
 }
 
-#define M(f) offsetof(struct weights, f)
-#define L(f) offsetof(struct layer_weights, f)
-#define T(f) offsetof(struct mtp_weights, f)
+#define ROW_MTP(gguf, hf, rows, cols, field) \
+    { SCOPE_MTP, WHEN_ALWAYS, gguf ".weight", hf ".weight", NULL, rows, cols, T(field), false }
 static const struct weight_row rows[] = {
-    { SCOPE_MODEL, WHEN_ALWAYS, "token_embd.weight", "model.embed_tokens.weight", NULL,
-      DIM_VOCAB, DIM_HIDDEN, M(embed), false },
-    { SCOPE_LAYER, WHEN_ALWAYS, "attn_norm.weight", "input_layernorm.weight", NULL,
-      DIM_ONE, DIM_HIDDEN, L(attn_norm), false },
-    { SCOPE_LAYER, WHEN_ALWAYS, "attn_q.weight", "self_attn.q_proj.weight", NULL,
-      DIM_Q, DIM_HIDDEN, L(q), false },
-    { SCOPE_LAYER, WHEN_ALWAYS, "attn_k.weight", "self_attn.k_proj.weight", NULL,
-      DIM_KV, DIM_HIDDEN, L(k), false },
-    { SCOPE_LAYER, WHEN_ALWAYS, "attn_v.weight", "self_attn.v_proj.weight", NULL,
-      DIM_KV, DIM_HIDDEN, L(v), false },
-    { SCOPE_LAYER, WHEN_ALWAYS, "attn_output.weight", "self_attn.o_proj.weight", NULL,
-      DIM_HIDDEN, DIM_Q, L(o), false },
-    { SCOPE_LAYER, WHEN_QK_NORM, "attn_q_norm.weight", "self_attn.q_norm.weight", NULL,
-      DIM_ONE, DIM_HEAD, L(q_norm), false },
-    { SCOPE_LAYER, WHEN_QK_NORM, "attn_k_norm.weight", "self_attn.k_norm.weight", NULL,
-      DIM_ONE, DIM_HEAD, L(k_norm), false },
-    { SCOPE_LAYER, WHEN_ALWAYS, "ffn_norm.weight", "post_attention_layernorm.weight", NULL,
-      DIM_ONE, DIM_HIDDEN, L(ffn_norm), false },
-    { SCOPE_LAYER, WHEN_DENSE, "ffn_gate.weight", "mlp.gate_proj.weight", NULL,
-      DIM_FFN, DIM_HIDDEN, L(gate), false },
-    { SCOPE_LAYER, WHEN_DENSE, "ffn_up.weight", "mlp.up_proj.weight", NULL,
-      DIM_FFN, DIM_HIDDEN, L(up), false },
-    { SCOPE_LAYER, WHEN_DENSE, "ffn_down.weight", "mlp.down_proj.weight", NULL,
-      DIM_HIDDEN, DIM_FFN, L(down), false },
-    { SCOPE_LAYER, WHEN_SPARSE, "ffn_gate_inp.weight", "mlp.gate.weight", NULL,
-      DIM_EXPERTS, DIM_HIDDEN, L(router), true },
-    { SCOPE_LAYER, WHEN_ROUTER_BIAS, "exp_probs_b.bias", "mlp.e_score_correction_bias",
-      "mlp.gate.e_score_correction_bias", DIM_ONE, DIM_EXPERTS, L(router_bias), false },
-    { SCOPE_EXPERT, WHEN_ALWAYS, "ffn_gate_exps.weight", "mlp.experts.%u.gate_proj.weight",
-      "mlp.experts.gate_up_proj", DIM_FFN, DIM_HIDDEN, L(gate_e), false },
-    { SCOPE_EXPERT, WHEN_ALWAYS, "ffn_up_exps.weight", "mlp.experts.%u.up_proj.weight",
-      "mlp.experts.gate_up_proj", DIM_FFN, DIM_HIDDEN, L(up_e), false },
-    { SCOPE_EXPERT, WHEN_ALWAYS, "ffn_down_exps.weight", "mlp.experts.%u.down_proj.weight",
-      "mlp.experts.down_proj", DIM_HIDDEN, DIM_FFN, L(down_e), false },
-    { SCOPE_LAYER, WHEN_SHARED, "ffn_gate_shexp.weight", "mlp.shared_experts.gate_proj.weight",
-      NULL, DIM_SHARED, DIM_HIDDEN, L(gate_s), false },
-    { SCOPE_LAYER, WHEN_SHARED, "ffn_up_shexp.weight", "mlp.shared_experts.up_proj.weight",
-      NULL, DIM_SHARED, DIM_HIDDEN, L(up_s), false },
-    { SCOPE_LAYER, WHEN_SHARED, "ffn_down_shexp.weight", "mlp.shared_experts.down_proj.weight",
-      NULL, DIM_HIDDEN, DIM_SHARED, L(down_s), false },
-    { SCOPE_MODEL, WHEN_ALWAYS, "output_norm.weight", "model.norm.weight", NULL,
-      DIM_ONE, DIM_HIDDEN, M(norm), false },
-    { SCOPE_MODEL, WHEN_UNTIED, "output.weight", "lm_head.weight", NULL,
-      DIM_VOCAB, DIM_HIDDEN, M(head), false },
-    { SCOPE_MTP, WHEN_ALWAYS, "nextn.eh_proj.weight", "mtp.fc.weight", NULL,
-      DIM_HIDDEN, DIM_TWO_HIDDEN, T(fc), false },
-    { SCOPE_MTP, WHEN_ALWAYS, "nextn.enorm.weight", "mtp.pre_fc_norm_embedding.weight", NULL,
-      DIM_ONE, DIM_HIDDEN, T(embed_norm), false },
-    { SCOPE_MTP, WHEN_ALWAYS, "nextn.hnorm.weight", "mtp.pre_fc_norm_hidden.weight", NULL,
-      DIM_ONE, DIM_HIDDEN, T(hidden_norm), false },
-    { SCOPE_MTP, WHEN_ALWAYS, "nextn.shared_head_norm.weight", "mtp.norm.weight", NULL,
-      DIM_ONE, DIM_HIDDEN, T(norm), false },
-    { .at = SIZE_MAX }
+    ROWS_EMBED("model.embed_tokens.weight"), ROWS_PRE_NORMS, ROWS_ATTENTION, ROWS_QK_NORM,
+    ROWS_DENSE, ROWS_EXPERTS, ROWS_ROUTER_BIAS, ROWS_SHARED, ROWS_END("model.norm.weight"),
+    ROW_MTP("nextn.eh_proj", "mtp.fc", DIM_HIDDEN, DIM_TWO_HIDDEN, fc),
+    ROW_MTP("nextn.enorm", "mtp.pre_fc_norm_embedding", DIM_ONE, DIM_HIDDEN, embed_norm),
+    ROW_MTP("nextn.hnorm", "mtp.pre_fc_norm_hidden", DIM_ONE, DIM_HIDDEN, hidden_norm),
+    ROW_MTP("nextn.shared_head_norm", "mtp.norm", DIM_ONE, DIM_HIDDEN, norm),
+    ROWS_STOP
 };
 
 static const char *const hf_types[] = { "exaone_moe", NULL };

@@ -1,9 +1,13 @@
 /* The one list of families, and what they share. */
 #include "model/model.h"
 
-extern const struct family family_llama, family_exaone_moe;
+#include <math.h>
 
-const struct family *const families[] = { &family_exaone_moe, &family_llama, NULL };
+extern const struct family family_llama, family_exaone_moe, family_exaone4;
+
+const struct family *const families[] = {
+    &family_exaone_moe, &family_exaone4, &family_llama, NULL
+};
 
 static bool named(const char *const *names, const char *name)
 {
@@ -32,7 +36,8 @@ const struct family *family_find(const struct config *c, struct err *err)
 
 bool plan_read(struct plan *p, const struct config *c, struct err *err)
 {
-    struct plan got = { .family = family_find(c, err) };
+    struct plan got = { .family = family_find(c, err), .norms = NORM_PRE, .embed_scale = 1,
+                        .n_ropes = 1 };
     if (!got.family)
         return false;
     if (!got.family->fill(&got, c, err) || !plan_check(&got, c->file, err)) {
@@ -58,7 +63,7 @@ uint64_t dim_size(const struct plan *p, enum dim d, uint32_t layer)
     case DIM_EXPERTS: return p->router.n;
     case DIM_TWO_HIDDEN: return 2ull * p->hidden;
     case DIM_TWO_FFN: return 2ull * l->ffn;
-    case DIM_ROPE_HALF: return p->rope.dims / 2;
+    case DIM_ROPE_HALF: return p->rope[0].dims / 2;
     }
     check(!"dim");
 }
@@ -102,8 +107,9 @@ void plan_fill_defaults(struct plan *p, const struct config *c)
         p->n_kv_heads = p->n_heads;
     if (!p->head_dim)
         p->head_dim = p->hidden / p->n_heads;
-    if (!p->rope.dims)
-        p->rope.dims = p->head_dim;
+    if (!p->rope[0].dims)
+        p->rope[0].dims = p->head_dim;
+    p->attn_scale = 1.0f / sqrtf((float)p->head_dim);
     if (c->gguf) {
         const struct tensor *embed = tensors_find(&c->gguf->tensors, "token_embd.weight");
         if (!p->vocab && embed && embed->ne[1] <= 1u << 24)

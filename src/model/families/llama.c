@@ -6,6 +6,7 @@
  * GGUF files of this architecture have the rows of q and k permuted so that RoPE turns
  * adjacent pairs; Hugging Face files keep halves.  Both give the same numbers.
  */
+#include "model/families/weight_rows.h"
 #include "model/model.h"
 
 static bool refuse_bias(const struct config *c, const char *key, struct err *err)
@@ -26,13 +27,13 @@ static bool fill(struct plan *p, const struct config *c, struct err *err)
           0, 1 },
         { .at = SIZE_MAX }
     };
-    p->rope = (struct rope_plan){ .base = 10000, .low = 1, .high = 4, .original_context = 8192 };
+    p->rope[0] = (struct rope_plan){ .base = 10000, .low = 1, .high = 4, .original_context = 8192 };
     if (!config_read(c, config_common_keys, p, err) || !config_read(c, layers, p, err)
-        || !config_read_rope(c, &p->rope, err) || !refuse_bias(c, "attention_bias", err)
+        || !config_read_rope(c, &p->rope[0], err) || !refuse_bias(c, "attention_bias", err)
         || !refuse_bias(c, "mlp_bias", err))
         return false;
     plan_fill_defaults(p, c);
-    p->rope.layout = c->gguf ? ROPE_PAIR : ROPE_HALF;
+    p->rope[0].layout = c->gguf ? ROPE_PAIR : ROPE_HALF;
     if (!plan_take_layers(p, c->file, err))
         return false;
     for (uint32_t i = 0; i < p->n_layers; i++)
@@ -40,36 +41,9 @@ static bool fill(struct plan *p, const struct config *c, struct err *err)
     return true;
 }
 
-#define M(f) offsetof(struct weights, f)
-#define L(f) offsetof(struct layer_weights, f)
 static const struct weight_row rows[] = {
-    { SCOPE_MODEL, WHEN_ALWAYS, "token_embd.weight", "model.embed_tokens.weight", NULL,
-      DIM_VOCAB, DIM_HIDDEN, M(embed), false },
-    { SCOPE_LAYER, WHEN_ALWAYS, "attn_norm.weight", "input_layernorm.weight", NULL,
-      DIM_ONE, DIM_HIDDEN, L(attn_norm), false },
-    { SCOPE_LAYER, WHEN_ALWAYS, "attn_q.weight", "self_attn.q_proj.weight", NULL,
-      DIM_Q, DIM_HIDDEN, L(q), false },
-    { SCOPE_LAYER, WHEN_ALWAYS, "attn_k.weight", "self_attn.k_proj.weight", NULL,
-      DIM_KV, DIM_HIDDEN, L(k), false },
-    { SCOPE_LAYER, WHEN_ALWAYS, "attn_v.weight", "self_attn.v_proj.weight", NULL,
-      DIM_KV, DIM_HIDDEN, L(v), false },
-    { SCOPE_LAYER, WHEN_ALWAYS, "attn_output.weight", "self_attn.o_proj.weight", NULL,
-      DIM_HIDDEN, DIM_Q, L(o), false },
-    { SCOPE_LAYER, WHEN_ALWAYS, "ffn_norm.weight", "post_attention_layernorm.weight", NULL,
-      DIM_ONE, DIM_HIDDEN, L(ffn_norm), false },
-    { SCOPE_LAYER, WHEN_ALWAYS, "ffn_gate.weight", "mlp.gate_proj.weight", NULL,
-      DIM_FFN, DIM_HIDDEN, L(gate), false },
-    { SCOPE_LAYER, WHEN_ALWAYS, "ffn_up.weight", "mlp.up_proj.weight", NULL,
-      DIM_FFN, DIM_HIDDEN, L(up), false },
-    { SCOPE_LAYER, WHEN_ALWAYS, "ffn_down.weight", "mlp.down_proj.weight", NULL,
-      DIM_HIDDEN, DIM_FFN, L(down), false },
-    { SCOPE_MODEL, WHEN_ALWAYS, "output_norm.weight", "model.norm.weight", NULL,
-      DIM_ONE, DIM_HIDDEN, M(norm), false },
-    { SCOPE_MODEL, WHEN_UNTIED, "output.weight", "lm_head.weight", NULL,
-      DIM_VOCAB, DIM_HIDDEN, M(head), false },
-    { SCOPE_MODEL, WHEN_IN_FILE, "rope_freqs.weight", NULL, NULL,
-      DIM_ONE, DIM_ROPE_HALF, M(rope_freqs), false },
-    { .at = SIZE_MAX }
+    ROWS_EMBED("model.embed_tokens.weight"), ROWS_PRE_NORMS, ROWS_ATTENTION, ROWS_DENSE,
+    ROWS_END("model.norm.weight"), ROWS_ROPE_FREQS, ROWS_STOP
 };
 
 static const char *const names[] = { "llama", NULL };
