@@ -91,6 +91,8 @@ static void store(const struct config_key *k, void *into, double v)
         *(uint32_t *)(void *)at = (uint32_t)v;
     else if (k->kind == CONFIG_F64)
         *(double *)(void *)at = v;
+    else if (k->kind == CONFIG_F32)
+        *(float *)(void *)at = (float)v;
     else
         *(bool *)at = v != 0;
 }

@@ -18,13 +18,13 @@ struct config {
     bool mtp_weights;                     /* the Hugging Face files hold mtp.* tensors */
 };
 
-enum config_kind { CONFIG_U32, CONFIG_F64, CONFIG_BOOL };
+enum config_kind { CONFIG_U32, CONFIG_F64, CONFIG_F32, CONFIG_BOOL };
 
 struct config_key {
     const char *hf, *hf_old, *gguf;       /* NULL where the source has no such key */
     enum config_kind kind;
     bool required;
-    size_t at;                            /* offset of a uint32_t, double or bool */
+    size_t at;                            /* offset of a uint32_t, double, float, bool */
     double low, high;
 };
 

@@ -8,6 +8,7 @@
 #define KEXA_MODEL_FAMILY_H
 
 #include "model/config.h"
+#include "model/config_out.h"
 #include "model/plan.h"
 
 /* Sizes in the plan's words; a weight's shape is rows x cols of these. */
@@ -48,6 +49,13 @@ struct family {
     bool (*fill)(struct plan *p, const struct config *c, struct err *err);
     const struct weight_row *weights;     /* ends with at == SIZE_MAX */
     const char *hf_layers, *hf_mtp;       /* "model.layers.%u.", "mtp.layers.%u." */
+    /* For writing a model of this family (kexa convert): */
+    const struct config_key *keys;        /* into struct plan, beside config_common_keys */
+    bool (*describe)(const struct plan *p, struct config_out *out, struct err *err);
+                                          /* what those tables cannot say; NULL: nothing */
+    const char *hf_class;                 /* "LlamaForCausalLM", for config.json */
+    bool gguf_pairs;                      /* GGUF files keep the rows of q and k so that RoPE
+                                             turns adjacent pairs (ROPE_PAIR) */
     float hf_gain_offset;                 /* Hugging Face files hold vectors less this */
 };
 

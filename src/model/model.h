@@ -15,6 +15,7 @@
 #include "text/text.h"
 
 #include "model/config.h"
+#include "model/config_out.h"
 #include "model/family.h"
 #include "model/forward.h"
 #include "model/kv.h"

@@ -50,6 +50,12 @@ static bool fill(struct plan *p, const struct config *c, struct err *err)
     return plan_take_layers(p, c->file, err) && fill_layers(p, c, err);
 }
 
+static bool describe(const struct plan *p, struct config_out *out, struct err *err)
+{
+    config_put_text(out, "hidden_act", NULL, "silu");
+    return config_put_windows(out, p, err);
+}
+
 static const struct weight_row rows[] = {
     ROWS_EMBED("model.embed_tokens.weight"), ROWS_ATTENTION, ROWS_QK_NORM,
     ROW_VECTOR(WHEN_ALWAYS, "post_attention_norm", "post_attention_layernorm", DIM_HIDDEN,
@@ -64,5 +70,6 @@ static const char *const names[] = { "exaone4", NULL };
 
 const struct family family_exaone4 = {
     .name = "exaone4", .hf_types = names, .gguf_archs = names, .fill = fill, .weights = rows,
-    .hf_layers = "model.layers.%u.", .hf_mtp = NULL,
+    .hf_layers = "model.layers.%u.", .hf_mtp = NULL, .keys = keys, .describe = describe,
+    .hf_class = "Exaone4ForCausalLM",
 };

@@ -34,16 +34,8 @@ static const struct config_key keys[] = {
       P(n_shared), 0, 64 },
     { "first_k_dense_replace", "first_last_k_dense_replace", "leading_dense_block_count",
       CONFIG_U32, false, P(first_dense), 0, LAYERS_MAX },
-    { .at = SIZE_MAX }
-};
-
-struct scale {
-    double routed;
-};
-
-static const struct config_key scale_keys[] = {
-    { "routed_scaling_factor", NULL, "expert_weights_scale", CONFIG_F64, false,
-      offsetof(struct scale, routed), -1e6, 1e6 },
+    { "routed_scaling_factor", NULL, "expert_weights_scale", CONFIG_F32, false, R(scale),
+      -1e6, 1e6 },
     { .at = SIZE_MAX }
 };
 #undef P
@@ -51,10 +43,6 @@ static const struct config_key scale_keys[] = {
 
 static bool read_router(struct plan *p, const struct config *c, struct err *err)
 {
-    struct scale s = { 2.5 };
-    if (!config_read(c, scale_keys, &s, err))
-        return false;
-    p->router.scale = (float)s.routed;
     p->router.scoring = MOE_SIGMOID;
     p->router_bias = true;
     const char *scoring = config_hf_string(c, "scoring_func");
@@ -137,10 +125,19 @@ static bool count_layers(struct plan *p, const struct config *c, struct err *err
     return true;
 }
 
+static uint32_t leading_dense(const struct plan *p)
+{
+    uint32_t n = 0;
+    while (n < p->n_layers && !p->layer[n].sparse)
+        n++;
+    return n;
+}
+
 static bool fill(struct plan *p, const struct config *c, struct err *err)
 {
     p->rope[0] = (struct rope_plan){ .base = 1e6, .low = 1, .high = 4, .original_context = 8192 };
-    p->router = (struct moe_router){ .n_group = 1, .topk_group = 1, .norm_topk = true };
+    p->router = (struct moe_router){ .n_group = 1, .topk_group = 1, .norm_topk = true,
+                                     .scale = 2.5f };
     if (!config_read(c, config_common_keys, p, err) || !config_read(c, keys, p, err)
         || !config_read_rope(c, &p->rope[0], err) || !read_router(p, c, err)
         || !count_layers(p, c, err))
@@ -152,7 +149,50 @@ static bool fill(struct plan *p, const struct config *c, struct err *err)
     for (uint32_t i = 0; i < plan_all_layers(p); i++)
         if (!fill_layer(p, c, i, err))
             return false;
+    p->first_dense = leading_dense(p);
     return true;
+}
+
+static bool put_limits(const struct plan *p, struct config_out *out, struct err *err)
+{
+    double *limit = mem_take(p->n_layers, sizeof *limit);
+    bool any = false;
+    if (!limit)
+        return fail(err, ERR_MEMORY, "out of memory for %u layers", p->n_layers);
+    for (uint32_t i = 0; i < p->n_layers; i++) {
+        limit[i] = (double)p->layer[i].swiglu_limit;
+        any |= limit[i] != 0;
+    }
+    if (any)
+        config_put_list(out, "swiglu_limits", "swiglu_limits", CONFIG_F32, limit, p->n_layers);
+    mem_give(limit);
+    return true;
+}
+
+static void put_mlp_types(const struct plan *p, struct config_out *out)
+{
+    json_t *types = out->json ? json_array() : NULL;
+    for (uint32_t i = 0; types && i < p->n_layers; i++)
+        out->failed |= json_array_append_new(types, json_string(p->layer[i].sparse ? "sparse"
+                                                                                   : "dense")) != 0;
+    if (out->json)
+        out->failed |= json_object_set_new(out->json, "mlp_layer_types", types) != 0;
+}
+
+static bool describe(const struct plan *p, struct config_out *out, struct err *err)
+{
+    for (uint32_t i = p->first_dense; i < p->n_layers && out->gguf; i++)
+        if (!p->layer[i].sparse)
+            return fail(err, ERR_UNSUPPORTED, "layer %u is dense after a sparse one; GGUF can say "
+                        "only how many dense layers come first", i);
+    config_put_text(out, "hidden_act", NULL, "silu");
+    config_put_text(out, "scoring_func", NULL, "sigmoid");
+    config_put_text(out, "topk_method", NULL, "noaux_tc");
+    config_put_number(out, NULL, "expert_gating_func", CONFIG_U32, 2);
+    config_put_number(out, NULL, "expert_shared_feed_forward_length", CONFIG_U32,
+                      (double)p->n_shared * p->expert_ffn);
+    put_mlp_types(p, out);
+    return put_limits(p, out, err) && config_put_windows(out, p, err);
 }
 
 #define ROW_MTP(gguf, hf, rows, cols, field) \
@@ -173,4 +213,5 @@ static const char *const archs[] = { "exaone-moe", NULL };
 const struct family family_exaone_moe = {
     .name = "exaone_moe", .hf_types = hf_types, .gguf_archs = archs, .fill = fill,
     .weights = rows, .hf_layers = "model.layers.%u.", .hf_mtp = "mtp.layers.%u.",
+    .keys = keys, .describe = describe, .hf_class = "ExaoneMoeForCausalLM",
 };

@@ -17,18 +17,17 @@ static bool refuse_bias(const struct config *c, const char *key, struct err *err
     return true;
 }
 
+static const struct config_key keys[] = {
+    { "num_hidden_layers", NULL, "block_count", CONFIG_U32, true, offsetof(struct plan, n_layers),
+      1, LAYERS_MAX },
+    { "tie_word_embeddings", NULL, NULL, CONFIG_BOOL, false, offsetof(struct plan, tied), 0, 1 },
+    { .at = SIZE_MAX }
+};
+
 static bool fill(struct plan *p, const struct config *c, struct err *err)
 {
-    const char *heads = "num_hidden_layers";
-    const struct config_key layers[] = {
-        { heads, NULL, "block_count", CONFIG_U32, true, offsetof(struct plan, n_layers),
-          1, LAYERS_MAX },
-        { "tie_word_embeddings", NULL, NULL, CONFIG_BOOL, false, offsetof(struct plan, tied),
-          0, 1 },
-        { .at = SIZE_MAX }
-    };
     p->rope[0] = (struct rope_plan){ .base = 10000, .low = 1, .high = 4, .original_context = 8192 };
-    if (!config_read(c, config_common_keys, p, err) || !config_read(c, layers, p, err)
+    if (!config_read(c, config_common_keys, p, err) || !config_read(c, keys, p, err)
         || !config_read_rope(c, &p->rope[0], err) || !refuse_bias(c, "attention_bias", err)
         || !refuse_bias(c, "mlp_bias", err))
         return false;
@@ -41,6 +40,16 @@ static bool fill(struct plan *p, const struct config *c, struct err *err)
     return true;
 }
 
+static bool describe(const struct plan *p, struct config_out *out, struct err *err)
+{
+    (void)p;
+    (void)err;
+    config_put_text(out, "hidden_act", NULL, "silu");
+    config_put_number(out, "attention_bias", NULL, CONFIG_BOOL, 0);
+    config_put_number(out, "mlp_bias", NULL, CONFIG_BOOL, 0);
+    return true;
+}
+
 static const struct weight_row rows[] = {
     ROWS_EMBED("model.embed_tokens.weight"), ROWS_PRE_NORMS, ROWS_ATTENTION, ROWS_DENSE,
     ROWS_END("model.norm.weight"), ROWS_ROPE_FREQS, ROWS_STOP
@@ -50,5 +59,6 @@ static const char *const names[] = { "llama", NULL };
 
 const struct family family_llama = {
     .name = "llama", .hf_types = names, .gguf_archs = names, .fill = fill, .weights = rows,
-    .hf_layers = "model.layers.%u.", .hf_mtp = NULL,
+    .hf_layers = "model.layers.%u.", .hf_mtp = NULL, .keys = keys, .describe = describe,
+    .hf_class = "LlamaForCausalLM", .gguf_pairs = true,
 };
