@@ -4,7 +4,8 @@
     compare_speed.py --model M.gguf --probe DIR/llama_probe [--turns 5] [--threads 1 2]
 
 Each turn runs llama_probe (without and with flash attention) and kexa_speed once; a turn's
-neighbours share whatever else the machine was doing.  Build kexa first (make).
+neighbours share whatever else the machine was doing.  On a busy machine take --clock cpu
+--threads 1: tokens per second of CPU time.  Build kexa first (make).
 """
 
 import argparse
@@ -40,6 +41,7 @@ def main():
     parser.add_argument("--probe", required=True)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--decode", type=int, default=128)
     options = parser.parse_args()
@@ -54,7 +56,7 @@ def main():
             for name, command in commands.items():
                 seen[name].append(one(command + [
                     f"threads={threads}", "rounds=1", f"prompt={options.prompt}",
-                    f"decode={options.decode}"]))
+                    f"decode={options.decode}", f"clock={options.clock}"]))
         print(f"{threads} thread(s), load {os.getloadavg()[0]:.2f}")
         for name, values in seen.items():
             for part, i in (("prompt", 0), ("decode", 1)):

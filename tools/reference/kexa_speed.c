@@ -1,7 +1,7 @@
 /*
  * kexa_speed: prompt and decode speed of kexa, counted exactly as llama_probe counts them.
  *
- *   kexa_speed MODEL [threads=1] [prompt=512] [decode=128] [rounds=3]
+ *   kexa_speed MODEL [threads=1] [prompt=512] [decode=128] [rounds=3] [clock=wall|cpu]
  *
  * One line per round.  compare_speed.py builds it and takes turns with llama_probe.
  */
@@ -9,14 +9,17 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "kexa.h"
 
+static clockid_t used_clock = CLOCK_MONOTONIC;
+
 static double seconds(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(used_clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -44,12 +47,15 @@ int main(int argc, char **argv)
     int threads = 1, prompt = 512, decode = 128, rounds = 3;
     struct kexa_error e;
     for (int i = 2; i < argc; i++)
-        if (sscanf(argv[i], "threads=%d", &threads) != 1
+        if (strcmp(argv[i], "clock=cpu") == 0)
+            used_clock = CLOCK_PROCESS_CPUTIME_ID;
+        else if (sscanf(argv[i], "threads=%d", &threads) != 1
             && sscanf(argv[i], "prompt=%d", &prompt) != 1
             && sscanf(argv[i], "decode=%d", &decode) != 1)
             (void)sscanf(argv[i], "rounds=%d", &rounds);
     if (argc < 2 || prompt < 1 || decode < 1 || prompt > 8192 || decode > 8192) {
-        fprintf(stderr, "usage: kexa_speed MODEL [threads=] [prompt=] [decode=] [rounds=]\n");
+        fprintf(stderr, "usage: kexa_speed MODEL [threads=] [prompt=] [decode=] [rounds=] "
+                        "[clock=]\n");
         return 2;
     }
     struct kexa_model_options options;

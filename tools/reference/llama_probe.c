@@ -5,6 +5,7 @@
  *   llama_probe speed MODEL [key=value...]
  *
  * keys: threads=1 flash=0|1|auto kv=f16|f32 ubatch=512 prompt=512 decode=128 rounds=3
+ *       clock=wall|cpu (cpu: seconds of this process on a CPU; for 1 thread on a busy machine)
  * TOKENS.npy is u4 or i4 [T]; OUT.npy is f4 [T, V], one run over all T positions.
  * speed prints one line per round: prompt tok/s (one batch of `prompt` tokens into an empty
  * context) and decode tok/s (`decode` single tokens into an empty context), as llama-bench
@@ -25,6 +26,8 @@ struct options {
     enum ggml_type kv;
 };
 
+static clockid_t used_clock = CLOCK_MONOTONIC;
+
 static void die(const char *what, const char *name)
 {
     fprintf(stderr, "llama_probe: %s: %s\n", what, name);
@@ -39,11 +42,14 @@ static void parse_option(struct options *o, const char *arg)
         return;
     if (strcmp(arg, "kv=f32") == 0)
         o->kv = GGML_TYPE_F32;
+    else if (strcmp(arg, "clock=cpu") == 0)
+        used_clock = CLOCK_PROCESS_CPUTIME_ID;
     else if (strcmp(arg, "flash=1") == 0)
         o->flash = LLAMA_FLASH_ATTN_TYPE_ENABLED;
     else if (strcmp(arg, "flash=auto") == 0)
         o->flash = LLAMA_FLASH_ATTN_TYPE_AUTO;
-    else if (strcmp(arg, "kv=f16") != 0 && strcmp(arg, "flash=0") != 0)
+    else if (strcmp(arg, "kv=f16") != 0 && strcmp(arg, "flash=0") != 0
+             && strcmp(arg, "clock=wall") != 0)
         die("unknown option", arg);
 }
 
@@ -143,7 +149,7 @@ static void run_logits(struct llama_model *model, const struct options *o, const
 static double seconds(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(used_clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
