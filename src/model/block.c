@@ -93,7 +93,7 @@ static void place_row(const struct attn_task *t, size_t r)
         rope(k, cs, sn, p->n_kv_heads, hd, half);
     }
     const struct kv_layer *kv = &row->kv->layer[t->layer];
-    size_t row_bytes = hd * kv_type_bytes(row->kv->type), slot = row->pos % kv->ring;
+    size_t row_bytes = kv_row_bytes(row->kv->type, hd), slot = row->pos % kv->ring;
     for (size_t h = 0; h < p->n_kv_heads; h++) {
         size_t at = (h * kv->ring + slot) * row_bytes;
         kv_store((uint8_t *)kv->k + at, row->kv->type, k + h * hd, hd);
@@ -121,7 +121,7 @@ static void attend_range(void *arg, size_t begin, size_t end, int worker)
         size_t r = u / p->n_kv_heads, h = u % p->n_kv_heads;
         const struct fwd_row *row = &t->s->rows[r];
         const struct kv_layer *kv = &row->kv->layer[t->layer];
-        size_t head_bytes = kv->ring * hd * kv_type_bytes(row->kv->type);
+        size_t head_bytes = kv->ring * kv_row_bytes(row->kv->type, hd);
         size_t at = (r * p->n_heads + h * n_q) * hd;
         struct attn_row a = {
             .q = m->ws.q + at,

@@ -27,7 +27,7 @@ static void make_row(float *x, const struct problem *p, uint64_t pos, uint64_t s
 static char *make_kv(struct tester *t, const struct problem *p, uint64_t salt)
 {
     const struct attn_row *a = &p->row;
-    size_t element = kv_type_bytes(a->kv_type), row_bytes = a->hd * element;
+    size_t element = a->kv_type == KV_F32 ? 4 : 2, row_bytes = kv_row_bytes(a->kv_type, a->hd);
     char *kv = t_bytes(t, (size_t)a->ring * row_bytes, element);    /* skewed, all NaN */
     float x[ATTN_HD_MAX];
     for (uint64_t pos = a->first; pos <= a->last; pos++) {
@@ -37,12 +37,19 @@ static char *make_kv(struct tester *t, const struct problem *p, uint64_t salt)
     return kv;
 }
 
-static double kv_at(const void *kv, enum kv_type t, size_t i)
+/* Element i of position pos, as it was stored. */
+static double kv_at(const void *kv, const struct attn_row *a, uint64_t pos, size_t i)
 {
-    switch (t) {
-    case KV_F32:  return (double)((const float *)kv)[i];
-    case KV_F16:  return (double)f16_to_f32(((const f16 *)kv)[i]);
-    case KV_BF16: return (double)bf16_to_f32(((const bf16 *)kv)[i]);
+    size_t row_bytes = kv_row_bytes(a->kv_type, a->hd);
+    const uint8_t *row = (const uint8_t *)kv + (size_t)(pos % a->ring) * row_bytes;
+    const uint8_t *block = row + i / 32 * 34;
+    switch (a->kv_type) {
+    case KV_Q8_0:
+        return (double)(f16_to_f32((f16)(block[0] | block[1] << 8)) *
+                        (float)(int8_t)block[2 + i % 32]);
+    case KV_F32:  return (double)((const float *)(const void *)row)[i];
+    case KV_F16:  return (double)f16_to_f32(((const f16 *)(const void *)row)[i]);
+    case KV_BF16: return (double)bf16_to_f32(((const bf16 *)(const void *)row)[i]);
     }
     return 0;
 }
@@ -53,11 +60,10 @@ static double scores64(double *s, const struct attn_row *a, const float *q)
 {
     double worst = 0;
     for (size_t n = 0; n <= a->last - a->first; n++) {
-        size_t row = (size_t)((a->first + n) % a->ring);
         double size = 0;
         s[n] = 0;
         for (size_t i = 0; i < a->hd; i++) {
-            double term = (double)q[i] * kv_at(a->k, a->kv_type, row * a->hd + i);
+            double term = (double)q[i] * kv_at(a->k, a, a->first + n, i);
             s[n] += term;
             size += fabs(term);
         }
@@ -90,8 +96,7 @@ static void ref64(double *want, double *bound, const struct attn_row *a, const f
         double size = 0;
         want[i] = 0;
         for (size_t j = 0; j < n; j++) {
-            size_t at = (size_t)((a->first + j) % a->ring) * a->hd + i;
-            double term = s[j] / sum * kv_at(a->v, a->kv_type, at);
+            double term = s[j] / sum * kv_at(a->v, a, a->first + j, i);
             want[i] += term;
             size += fabs(term);
         }
@@ -144,9 +149,9 @@ static void all_spans(struct tester *t)
     static const size_t hds[] = { 64, 128, 80, 16, 72, 7, 32, 100, 1, 256, 144, 48 };
     static const size_t n_qs[] = { 1, 2, 3, 4, 5, 8, 9 };
     static const float sizes[] = { 1, 3, 0x1p-20f, 1e-39f };
-    for (size_t i = 0; i < N_SPANS * 3; i++) {
+    for (size_t i = 0; i < N_SPANS * 4; i++) {
         struct problem p = { .seed = i, .how = i % 5 ? FILL_RANDOM : FILL_EXACT };
-        size_t hd = hds[i % 12];
+        size_t hd = i / N_SPANS == KV_Q8_0 ? 32 * (1 + i % 9) : hds[i % 12];
         p.size = sizes[i % 7 < 4 ? 0 : i % 7 - 3];
         p.row = (struct attn_row){
             .kv_type = (enum kv_type)(i / N_SPANS), .first = spans[i % N_SPANS].first,
@@ -167,7 +172,7 @@ static void all_spans(struct tester *t)
 static void ring_is_invisible(struct tester *t)
 {
     static const uint64_t rings[] = { 192, 256, 320, 1024 };
-    for (int type = KV_F32; type <= KV_BF16; type++)
+    for (int type = KV_F32; type <= KV_Q8_0; type++)
         for (uint64_t last = 380; last < 390; last++) {
             struct problem p = { .seed = last, .size = 1, .how = FILL_RANDOM };
             uint64_t seed = t->seed;
@@ -214,7 +219,7 @@ static void exact_results(struct tester *t)
     for (size_t i = 0; i < 64; i++) {
         double sum = 0;
         for (uint64_t pos = 100; pos <= 227; pos++)
-            sum += kv_at(p.row.v, KV_BF16, (size_t)(pos % 192) * 64 + i);
+            sum += kv_at(p.row.v, &p.row, pos, i);
         want[i] = (float)(sum / 128);
     }
     t_same(t, out, want, 64, "head 0");
@@ -312,6 +317,44 @@ static bool nearest_bf16(float x, bf16 h)
     return true;
 }
 
+/* Every element within half a step of its block's scale; the largest keeps its sign; exact
+ * where the values are multiples of a power of two; NaN and infinity show; zeros stay. */
+static void stores_q8(struct tester *t)
+{
+    float x[96], back[96];
+    uint8_t row[3 * 34];
+    struct attn_row one = { .kv_type = KV_Q8_0, .ring = 1, .hd = 96 };
+    for (int round = 0; round < 200; round++) {
+        bool near = true;
+        t_case(t, "q8_0 round %d", round);
+        for (size_t i = 0; i < 96; i++)
+            x[i] = t_normal(t) * ldexpf(1, round % 40 - 20);
+        kv_store(row, KV_Q8_0, x, 96);
+        for (size_t i = 0; i < 96; i++) {
+            double d = (double)f16_to_f32((f16)(row[i / 32 * 34] | row[i / 32 * 34 + 1] << 8));
+            /* half a step, and what the scale lost when it was rounded to f16 */
+            double bound = 0.5 * d + 127 * fmax(d * 0x1p-11, 0x1p-25);
+            near = near && fabs(kv_at(row, &one, 0, i) - (double)x[i]) <= bound * 1.0001;
+        }
+        t_true(t, near, "within half a step");
+        t_end(t);
+    }
+    t_case(t, "q8_0 exact and special");
+    for (size_t i = 0; i < 96; i++)
+        x[i] = i < 32 ? (float)((int)i * 8 - 127) * 0.25f : 0;
+    x[31] = 127 * 0.25f;
+    kv_store(row, KV_Q8_0, x, 96);
+    for (size_t i = 0; i < 96; i++)
+        back[i] = (float)kv_at(row, &one, 0, i);
+    t_same(t, back, x, 96, "multiples of 1/4, and zeros");
+    x[40] = INFINITY;
+    x[70] = NAN;
+    kv_store(row, KV_Q8_0, x, 96);
+    t_true(t, isnan(kv_at(row, &one, 0, 32)) && isnan(kv_at(row, &one, 0, 95)) &&
+              !isnan(kv_at(row, &one, 0, 31)), "NaN and infinity spoil their block");
+    t_end(t);
+}
+
 void check_kv_store(struct tester *t)
 {
     if (t->level != CPU_C)
@@ -337,6 +380,7 @@ void check_kv_store(struct tester *t)
     f16 got[7];
     kv_store(got, KV_F16, x, 7);
     t_same_bytes(t, got, want, sizeof want, "f16");
-    t_true(t, kv_type_bytes(KV_F32) == 4 && kv_type_bytes(KV_F16) == 2 &&
-              kv_type_bytes(KV_BF16) == 2, "bytes of an element");
+    t_true(t, kv_row_bytes(KV_F32, 3) == 12 && kv_row_bytes(KV_F16, 3) == 6 &&
+              kv_row_bytes(KV_BF16, 3) == 6 && kv_row_bytes(KV_Q8_0, 64) == 68, "bytes of a row");
+    stores_q8(t);
 }

@@ -3,7 +3,8 @@
  * n_q query heads that share it (grouped-query attention).
  *
  *     out, q   f32 [n_q][hd]            out may not overlap q
- *     k, v     [ring][hd] of kv_type    position p lives in row p % ring
+ *     k, v     [ring][hd] of kv_type    position p lives in row p % ring; a row takes
+ *              kv_row_bytes(kv_type, hd) bytes
  *     first    first visible position   last   the query's own position (visible)
  *     ring     rows, a multiple of ATTN_BLOCK; last - first < ring
  *
@@ -17,6 +18,8 @@
  *   out = acc / sum
  * So the bits depend on positions and values only: not on ring, chunk or thread.
  * NaN in a visible key or value gives NaN.
+ * f16 and bf16 elements become f32 exactly.  A q8_0 element is d * q, rounded once to f32,
+ * and then takes the same chains: the class of q8_0 is its storing, not its summing.
  * Source: Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018.
  * scratch: none; n_q and hd are free (hd <= ATTN_HD_MAX).
  */
@@ -27,7 +30,7 @@
 #include <stdint.h>
 
 enum { ATTN_BLOCK = 64, ATTN_HD_MAX = 512 };
-enum kv_type { KV_F32, KV_F16, KV_BF16 };
+enum kv_type { KV_F32, KV_F16, KV_BF16, KV_Q8_0 };
 
 struct attn_row {
     const float *q;
@@ -42,7 +45,19 @@ typedef void attn_row_fwd_fn(float *out, const struct attn_row *a);
 
 attn_row_fwd_fn attn_row_fwd_c, attn_row_fwd_avx2, attn_row_fwd_avx512;
 
-size_t kv_type_bytes(enum kv_type t);     /* bytes of one element */
-void kv_store(void *row, enum kv_type t, const float *x, size_t n); /* f32 -> kv_type, RNE */
+/*
+ * KV_Q8_0: a row is blocks of 32 elements, each an f16 scale d and 32 int8 q, as in the weight
+ * type Q8_0.  hd must be a multiple of KV_Q8_BLOCK.
+ */
+enum { KV_Q8_BLOCK = 32, KV_Q8_BYTES = 34 };
+
+size_t kv_row_bytes(enum kv_type t, size_t n);      /* bytes of a row of n elements */
+
+/*
+ * f32 -> kv_type, n elements, to nearest, ties to even.  KV_Q8_0: d = f16(max |x| / 127),
+ * q = x * (1 / d) rounded and held within -127 .. 127; d = 0 gives q = 0; NaN or infinity in
+ * a block gives d = NaN, so that it shows in every element.
+ */
+void kv_store(void *row, enum kv_type t, const float *x, size_t n);
 
 #endif

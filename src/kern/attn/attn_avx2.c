@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kern/act/exp_f32_avx2.h"
+#include "kern/half_bits.h"
 #include "kern/norm/chains_avx2.h"
 
 /*
@@ -45,11 +46,25 @@ INLINE struct quad quad_zero(void)
     return (struct quad){ z, z, z, z };
 }
 
+/* Elements i .. i+7 of a q8_0 row; i and the row's length are multiples of 8. */
+INLINE __m256 load_q8(const char *row, size_t i)
+{
+    const char *block = row + i / KV_Q8_BLOCK * KV_Q8_BYTES;
+    f16 d;
+    memcpy(&d, block, sizeof d);
+    const char *at = block + sizeof d + i % KV_Q8_BLOCK;
+    __m128i q = _mm_loadl_epi64((const __m128i *)(const void *)at);
+    return _mm256_mul_ps(_mm256_cvtph_ps(_mm_set1_epi16((short)d)),
+                         _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)));
+}
+
 /* Elements i .. i+7 of a row. */
 INLINE __m256 load_kv(const char *row, size_t i, enum kv_type t)
 {
     if (t == KV_F32)
         return _mm256_loadu_ps((const float *)(const void *)row + i);
+    if (t == KV_Q8_0)
+        return load_q8(row, i);
     __m128i h = _mm_loadu_si128((const __m128i *)(const void *)(row + 2 * i));
     if (t == KV_F16)
         return _mm256_cvtph_ps(h);
@@ -60,7 +75,9 @@ INLINE __m256 load_kv(const char *row, size_t i, enum kv_type t)
 static __m256 load_kv_part(const char *row, size_t i, size_t n, enum kv_type t)
 {
     char bytes[8 * sizeof(float)] = { 0 };
-    size_t size = kv_type_bytes(t);
+    if (t == KV_Q8_0)
+        return load_q8(row, i);           /* its rows have no parts: n is 8 */
+    size_t size = kv_row_bytes(t, 1);
     memcpy(bytes, row + i * size, n * size);
     return load_kv(bytes, 0, t);
 }
@@ -302,6 +319,12 @@ static void block_bf16(float *acc, struct state *st, const float *q, const struc
     heads_block(acc, st, q, b, scale, n_q, KV_BF16);
 }
 
+static void block_q8(float *acc, struct state *st, const float *q, const struct block *b,
+                     float scale, size_t n_q)
+{
+    heads_block(acc, st, q, b, scale, n_q, KV_Q8_0);
+}
+
 static void divide(float *out, size_t hd, float sum)
 {
     for (size_t i = 0; i < hd; i++)
@@ -313,7 +336,7 @@ static void attend(float *out, const float *q, const struct attn_row *a, size_t 
                    block_fn *add_block)
 {
     struct state st;
-    struct block b = { .row_bytes = a->hd * kv_type_bytes(a->kv_type), .hd = a->hd };
+    struct block b = { .row_bytes = kv_row_bytes(a->kv_type, a->hd), .hd = a->hd };
     for (size_t h = 0; h < HEADS; h++) {
         st.max[h] = -INFINITY;
         st.sum[h] = 0;
@@ -336,7 +359,8 @@ static void attend(float *out, const float *q, const struct attn_row *a, size_t 
 void attn_row_fwd_avx2(float *out, const struct attn_row *a)
 {
     static block_fn *const by_type[] = {
-        [KV_F32] = block_f32, [KV_F16] = block_f16, [KV_BF16] = block_bf16
+        [KV_F32] = block_f32, [KV_F16] = block_f16, [KV_BF16] = block_bf16,
+        [KV_Q8_0] = block_q8
     };
     for (size_t h = 0; h < a->n_q; h += HEADS) {
         size_t n = a->n_q - h < HEADS ? a->n_q - h : HEADS;

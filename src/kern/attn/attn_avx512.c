@@ -2,7 +2,10 @@
 
 #if defined(__x86_64__)
 
+#include <string.h>
+
 #include "kern/act/exp_f32_avx512.h"
+#include "kern/half_bits.h"
 #include "kern/norm/chains_avx512.h"
 
 /*
@@ -46,11 +49,25 @@ INLINE struct quad quad_zero(void)
     return (struct quad){ z, z, z, z };
 }
 
+/* Elements i .. i+15 of a q8_0 row; i and the row's length are multiples of 16. */
+INLINE __m512 load_q8(const char *row, size_t i)
+{
+    const char *block = row + i / KV_Q8_BLOCK * KV_Q8_BYTES;
+    f16 d;
+    memcpy(&d, block, sizeof d);
+    const char *at = block + sizeof d + i % KV_Q8_BLOCK;
+    __m128i q = _mm_loadu_si128((const __m128i *)(const void *)at);
+    return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_set1_epi16((short)d)),
+                         _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q)));
+}
+
 /* Elements i .. i+15 of a row, those outside the mask 0. */
 INLINE __m512 load_kv(const char *row, size_t i, __mmask16 m, enum kv_type t)
 {
     if (t == KV_F32)
         return _mm512_maskz_loadu_ps(m, (const float *)(const void *)row + i);
+    if (t == KV_Q8_0)
+        return load_q8(row, i);
     __m256i h = _mm256_maskz_loadu_epi16(m, row + 2 * i);
     if (t == KV_F16)
         return _mm512_cvtph_ps(h);
@@ -303,6 +320,12 @@ static void block_bf16(float *acc, struct state *st, const float *q, const struc
     heads_block(acc, st, q, b, scale, n_q, KV_BF16);
 }
 
+static void block_q8(float *acc, struct state *st, const float *q, const struct block *b,
+                     float scale, size_t n_q)
+{
+    heads_block(acc, st, q, b, scale, n_q, KV_Q8_0);
+}
+
 static void divide(float *out, size_t hd, float sum)
 {
     for (size_t i = 0; i < hd; i += 16) {
@@ -317,7 +340,7 @@ static void attend(float *out, const float *q, const struct attn_row *a, size_t 
                    block_fn *add_block)
 {
     struct state st;
-    struct block b = { .row_bytes = a->hd * kv_type_bytes(a->kv_type), .hd = a->hd };
+    struct block b = { .row_bytes = kv_row_bytes(a->kv_type, a->hd), .hd = a->hd };
     for (size_t h = 0; h < HEADS; h++) {
         st.max[h] = -INFINITY;
         st.sum[h] = 0;
@@ -340,7 +363,8 @@ static void attend(float *out, const float *q, const struct attn_row *a, size_t 
 void attn_row_fwd_avx512(float *out, const struct attn_row *a)
 {
     static block_fn *const by_type[] = {
-        [KV_F32] = block_f32, [KV_F16] = block_f16, [KV_BF16] = block_bf16
+        [KV_F32] = block_f32, [KV_F16] = block_f16, [KV_BF16] = block_bf16,
+        [KV_Q8_0] = block_q8
     };
     for (size_t h = 0; h < a->n_q; h += HEADS) {
         size_t n = a->n_q - h < HEADS ? a->n_q - h : HEADS;

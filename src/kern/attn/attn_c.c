@@ -1,14 +1,25 @@
 #include "kern/attn/attn.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "kern/act/exp_f32.h"
 #include "kern/half_bits.h"
 #include "kern/norm/chains.h"
 
+static float q8_get(const uint8_t *row, size_t i)
+{
+    const uint8_t *block = row + i / KV_Q8_BLOCK * KV_Q8_BYTES;
+    f16 d;
+    memcpy(&d, block, sizeof d);
+    return f16_to_f32(d) * (float)(int8_t)block[sizeof d + i % KV_Q8_BLOCK];
+}
+
+/* Element i of a row. */
 static float kv_get(const void *kv, enum kv_type t, size_t i)
 {
     switch (t) {
+    case KV_Q8_0: return q8_get(kv, i);
     case KV_F32:  return ((const float *)kv)[i];
     case KV_F16:  return f16_to_f32(((const f16 *)kv)[i]);
     case KV_BF16: return bf16_to_f32(((const bf16 *)kv)[i]);
@@ -16,11 +27,17 @@ static float kv_get(const void *kv, enum kv_type t, size_t i)
     return NAN;
 }
 
+static const uint8_t *kv_row(const void *kv, const struct attn_row *a, size_t row)
+{
+    return (const uint8_t *)kv + row * kv_row_bytes(a->kv_type, a->hd);
+}
+
 static float dot(const float *q, const struct attn_row *a, size_t row)
 {
+    const uint8_t *k = kv_row(a->k, a, row);
     float c[CHAINS] = { 0 };
     for (size_t i = 0; i < a->hd; i++)
-        c[i % CHAINS] = fmaf(q[i], kv_get(a->k, a->kv_type, row * a->hd + i), c[i % CHAINS]);
+        c[i % CHAINS] = fmaf(q[i], kv_get(k, a->kv_type, i), c[i % CHAINS]);
     return chains_sum(c);
 }
 
@@ -48,7 +65,7 @@ static void add_block(float *acc, struct running *run, const float *q, const str
     for (size_t i = 0; i < a->hd; i++) {
         acc[i] *= c;
         for (size_t j = j0; j <= j1; j++)
-            acc[i] = fmaf(p[j], kv_get(a->v, a->kv_type, (row + j) * a->hd + i), acc[i]);
+            acc[i] = fmaf(p[j], kv_get(kv_row(a->v, a, row + j), a->kv_type, i), acc[i]);
     }
 }
 
