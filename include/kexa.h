@@ -49,13 +49,16 @@ enum kexa_numerics {
     KEXA_NUMERICS_F32         /* every weight to f32, f32 activations: slow, for reference */
 };
 
-enum kexa_kv_type { KEXA_KV_F16, KEXA_KV_BF16, KEXA_KV_F32 };
+/* Q8_0: int8 with an f16 scale for every 32 elements of a head: about half of F16's memory. */
+enum kexa_kv_type { KEXA_KV_F16, KEXA_KV_BF16, KEXA_KV_F32, KEXA_KV_Q8_0 };
 
 struct kexa_session_options {
     uint32_t context;         /* most tokens; 0: the model's, but at most 8192 */
     enum kexa_kv_type kv_type;
     uint32_t chunk;           /* most tokens per forward pass in a prompt; 0: 256 */
     bool mtp;                 /* keep the MTP block's own KV, for kexa_session_mtp_logits */
+    uint64_t snapshot_bytes;  /* most memory for snapshots (see kexa_session_truncate); 0: room
+                                 for 8, at most 1 GiB; less than one takes: none are kept */
 };
 void kexa_session_options_init(struct kexa_session_options *o);
 
@@ -109,6 +112,9 @@ struct kexa_session *kexa_session_open(struct kexa_model *m,
                                        const struct kexa_session_options *options,
                                        struct kexa_error *error);
 void kexa_session_close(struct kexa_session *s);
+/* A second session with all that s holds, which then goes its own way: tokens, keys and
+ * values, snapshots, sampling with its random numbers.  Costs a copy of what is in use. */
+struct kexa_session *kexa_session_fork(const struct kexa_session *s, struct kexa_error *error);
 uint32_t kexa_session_context(const struct kexa_session *s);
 uint32_t kexa_session_position(const struct kexa_session *s);   /* tokens held */
 const uint32_t *kexa_session_tokens(const struct kexa_session *s); /* those tokens */
@@ -134,10 +140,13 @@ bool kexa_add_many(struct kexa_feed *feeds, size_t n_feeds, struct kexa_error *e
 const float *kexa_session_logits(const struct kexa_session *s);
 
 /*
- * Drops the newest tokens so that n are left (n <= position).  Exact to the bit.  Window
- * layers can only go back as far as their ring still holds; further is refused
- * (false): then clear (n = 0, always possible) and add the tokens again.
- * The last token left is evaluated again, so kexa_session_logits() is valid afterwards.
+ * Drops the newest tokens so that n are left (n <= position).  Exact to the bit, and
+ * kexa_session_logits() is valid afterwards.  Near the end only the last token left is
+ * evaluated again.  Window layers forget what lies far back: then the nearest snapshot
+ * before n is restored and the tokens after it are evaluated again.  Snapshots are taken
+ * when 16 or more tokens are added at once, before and after them, and every 1024 tokens.
+ * False: n is too large; or the evaluation was cancelled or ran out of memory, and fewer
+ * than n tokens are left.
  */
 bool kexa_session_truncate(struct kexa_session *s, uint32_t n, struct kexa_error *error);
 

@@ -20,10 +20,12 @@ static void say_plan(void *arg, const char *line)
 
 static struct kexa_session_options session_options(const struct model_args *a)
 {
+    size_t kv_type = 0;
+    while (strcmp(choice_kv_type(kv_type), a->kv_type))
+        kv_type++;
     return (struct kexa_session_options){
         .context = a->ctx == OPT_UNSET ? 0 : (uint32_t)a->ctx,
-        .kv_type = !strcmp(a->kv_type, "f32") ? KEXA_KV_F32
-                 : !strcmp(a->kv_type, "bf16") ? KEXA_KV_BF16 : KEXA_KV_F16,
+        .kv_type = (enum kexa_kv_type)kv_type,
     };
 }
 

@@ -20,11 +20,6 @@ struct inspection {
     uint64_t touched_bytes;               /* 0: a description without weights */
 };
 
-static enum kv_type kv_type_of(const char *name)
-{
-    return !strcmp(name, "f32") ? KV_F32 : !strcmp(name, "bf16") ? KV_BF16 : KV_F16;
-}
-
 static const char *norms_word(const struct plan *p)
 {
     return p->norms == NORM_PRE ? "before" : p->norms == NORM_POST ? "after" : "both";
@@ -88,7 +83,7 @@ static json_t *plan_json(const struct plan *p)
 static json_t *memory_json(const struct inspection *x)
 {
     const struct memory_plan *mp = &x->mp;
-    return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+    return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
                      "context_tokens", (json_int_t)mp->context,
                      "kv_type", kv_type_name(mp->kv_type),
                      "weights_bytes", (json_int_t)mp->weights,
@@ -97,6 +92,8 @@ static json_t *memory_json(const struct inspection *x)
                      "kv_windows_bytes", (json_int_t)mp->kv.windows,
                      "kv_rings_bytes", (json_int_t)mp->kv.rings,
                      "kv_mtp_bytes", (json_int_t)mp->kv.mtp,
+                     "snapshot_bytes", (json_int_t)mp->snapshot,
+                     "snapshots", (json_int_t)mp->n_snapshots,
                      "step_bytes", (json_int_t)mp->step,
                      "total_bytes", (json_int_t)mp->total,
                      "available_bytes", mp->available == UINT64_MAX
@@ -223,6 +220,7 @@ static void print_size(const char *label, uint64_t bytes)
 static void print_memory(const struct inspection *x)
 {
     const struct memory_plan *mp = &x->mp;
+    char label[64];
     printf("\nmemory for one session of %u tokens, KV in %s\n", mp->context,
            kv_type_name(mp->kv_type));
     if (mp->weights) {
@@ -241,6 +239,11 @@ static void print_memory(const struct inspection *x)
     }
     if (mp->kv.mtp)
         print_size("KV of MTP, when it is used", mp->kv.mtp);
+    if (mp->snapshot) {
+        print_size("a snapshot to go back to", mp->snapshot);
+        snprintf(label, sizeof label, "  %u of them at most", mp->n_snapshots);
+        print_size(label, mp->n_snapshots * mp->snapshot);
+    }
     print_size("one step", mp->step);
     print_size(mp->weights ? "in all" : "in all, without weights", mp->total);
     if (mp->available != UINT64_MAX)
@@ -341,6 +344,7 @@ static bool run_inspect(const void *args, const struct operands *rest, struct er
 {
     struct inspection x = { .args = args };
     const struct inspect_args *a = args;
+    enum kv_type kv_type;
     struct model m;
     const char *path;
     if (rest->n && a->model)
@@ -354,18 +358,13 @@ static bool run_inspect(const void *args, const struct operands *rest, struct er
     bool ok = ctx <= m.plan.context
               || fail(err, ERR_LIMIT, "--ctx %u, but %s was made for at most %u", ctx, path,
                       m.plan.context);
+    check(kv_type_find(a->kv_type, &kv_type));
     plan_count(&m.plan, &x.counts);
     memory_plan_make(&x.mp, &m.plan, m.weight_bytes, ctx, ctx < SESSION_CHUNK ? ctx : SESSION_CHUNK,
-                     kv_type_of(a->kv_type), sys_cpus(), false);
+                     kv_type, sys_cpus(), false);
     ok = ok && count_touched(&x, err) && show(&x, err);
     model_close(&m);
     return ok;
-}
-
-static const char *choice_kv(size_t i)
-{
-    static const char *const words[] = { "f16", "bf16", "f32" };
-    return i < 3 ? words[i] : NULL;
 }
 
 #define AT(f) offsetof(struct inspect_args, f)
@@ -374,8 +373,8 @@ static const struct opt inspect_opts[] = {
            "the model, if not given as an operand; a config.json alone will do"),
     O_INT("ctx", 0, AT(ctx), 1, 1 << 28, NULL, "TOKENS",
           "plan memory for this context; without it the model's, at most 8192"),
-    O_CHOICE("kv-type", 0, AT(kv_type), choice_kv, "f16",
-             "number type of the key and value cache"),
+    O_CHOICE("kv-type", 0, AT(kv_type), choice_kv_type, "f16",
+             KV_TYPE_HELP),
     O_FLAG("metadata", 0, AT(metadata), "list a GGUF file's metadata"),
     O_FLAG("tensors", 0, AT(tensors), "list every tensor with type and shape"),
     O_FLAG("json", 0, AT(json), "print one JSON object"),

@@ -130,7 +130,7 @@ static bool write_logits(const struct logits_args *a, struct model *m, const str
 {
     struct npy_writer w;
     struct session_options o = { .context = (uint32_t)ids->n, .chunk = 64, .kv_type = kv_type,
-                                 .mtp = a->mtp };
+                                 .mtp = a->mtp, .snapshot_budget = 1 };
     if (ids->n < 1u + a->mtp || ids->n > m->plan.context)
         return fail(err, ERR_USAGE, "%zu tokens; this model takes %u to %u", ids->n,
                     1u + a->mtp, m->plan.context);
@@ -153,9 +153,10 @@ static bool with_model(const struct logits_args *a, struct model *m, struct err 
     struct ids ids = { 0 };
     struct memory_plan mp;
     int n_threads = a->model.threads == OPT_UNSET ? sys_cpus() : (int)a->model.threads;
-    enum kv_type kv_type = !strcmp(a->model.kv_type, "f32") ? KV_F32
-                         : !strcmp(a->model.kv_type, "bf16") ? KV_BF16 : KV_F16;
+    enum kv_type kv_type;
+    check(kv_type_find(a->model.kv_type, &kv_type));
     memory_plan_make(&mp, &m->plan, m->weight_bytes, 1, 64, kv_type, n_threads, a->mtp);
+    memory_plan_snapshots(&mp, 1);        /* nobody goes back */
     bool ok = memory_plan_check(&mp, m->path, err)
               && model_bind(m, n_threads, strcmp(a->model.numerics, "f32") ? NUMERICS_NATIVE
                                                                            : NUMERICS_F32, err)

@@ -15,10 +15,10 @@ const char *choice_on_off(size_t i)
     return pick(words, 2, i);
 }
 
-static const char *choice_kv_type(size_t i)
+const char *choice_kv_type(size_t i)
 {
-    static const char *const words[] = { "f32", "f16", "bf16" };
-    return pick(words, 3, i);
+    static const char *const words[] = { "f16", "bf16", "f32", "q8_0" };
+    return pick(words, 4, i);
 }
 
 static const char *choice_numerics(size_t i)
@@ -37,7 +37,7 @@ static const char *choice_numerics(size_t i)
     O_INT("threads", 't', AT(threads), 1, 1024, NULL, "N", \
           "threads to compute with; without it one per CPU this process may use"), \
     O_CHOICE("kv-type", 0, AT(kv_type), choice_kv_type, "f16", \
-             "number type of the key and value cache"), \
+             KV_TYPE_HELP), \
     O_CHOICE("numerics", 0, AT(numerics), choice_numerics, "native", \
              "native: activations rounded as the weights' own class says (int8 for quantised " \
              "weights); f32: never rounded, slow, for reference")

@@ -16,7 +16,7 @@ struct model_args {
     const char *model;                    /* as typed; NULL: see model_path_find() */
     int64_t ctx;                          /* tokens; OPT_UNSET: the model's, at most 8192 */
     int64_t threads;                      /* OPT_UNSET: every CPU this process may use */
-    const char *kv_type;                  /* "f32", "f16", "bf16" */
+    const char *kv_type;                  /* "f16", "bf16", "f32", "q8_0" */
     const char *numerics;                 /* "native", "f32" */
 };
 
@@ -43,6 +43,8 @@ extern const struct opt sampling_opts[];  /* struct sampling_args */
 extern const struct opt chat_opts[];      /* struct chat_args */
 
 choice_fn choice_on_off;
+choice_fn choice_kv_type;                 /* in the order of enum kexa_kv_type */
+#define KV_TYPE_HELP "number type of the key and value cache; q8_0 takes about half of f16"
 
 /*
  * The model to use: `typed` (from -m) if not NULL, else $KEXA_MODEL, else the default model

@@ -17,16 +17,17 @@ uint64_t kv_ring(const struct plan *p, uint32_t layer, uint32_t context, uint32_
 /* Bytes of one token's k and v in a layer. */
 static uint64_t token_bytes(const struct plan *p, enum kv_type type)
 {
-    return 2ull * p->n_kv_heads * p->head_dim * kv_type_bytes(type);
+    return 2ull * p->n_kv_heads * kv_row_bytes(type, p->head_dim);
 }
 
-static bool take_layer(struct kv_layer *l, uint64_t ring, uint64_t row_bytes, struct err *err)
+static bool take_layer(struct kv_layer *l, uint64_t ring, uint64_t row_bytes, bool wraps,
+                       struct err *err)
 {
     uint64_t n;
     if (!mul_u64(ring, row_bytes, &n) || n > SIZE_MAX / 4)
         return fail(err, ERR_MEMORY, "a KV ring of %" PRIu64 " rows of %" PRIu64 " bytes is too "
                     "large", ring, row_bytes);
-    *l = (struct kv_layer){ space_take((size_t)n), space_take((size_t)n), ring, n };
+    *l = (struct kv_layer){ space_take((size_t)n), space_take((size_t)n), ring, n, wraps };
     return (l->k && l->v) || fail(err, ERR_MEMORY, "cannot reserve %" PRIu64 " bytes of address "
                                   "space for keys and values; use a smaller --ctx", 2 * n);
 }
@@ -38,12 +39,13 @@ bool kv_init(struct kv *kv, const struct plan *p, enum kv_type type, uint32_t co
     got.layer = mem_take(got.n_layers, sizeof *got.layer);
     if (!got.layer)
         return fail(err, ERR_MEMORY, "out of memory for the KV cache's table");
-    for (uint32_t i = 0; i < got.n_layers; i++)
-        if (!take_layer(&got.layer[i], kv_ring(p, i, context, chunk), token_bytes(p, type) / 2,
-                        err)) {
+    for (uint32_t i = 0; i < got.n_layers; i++) {
+        uint64_t ring = kv_ring(p, i, context, chunk);
+        if (!take_layer(&got.layer[i], ring, token_bytes(p, type) / 2, ring < context, err)) {
             kv_release(&got);
             return false;
         }
+    }
     *kv = got;
     return true;
 }
@@ -58,15 +60,19 @@ void kv_release(struct kv *kv)
     *kv = (struct kv){ 0 };
 }
 
-uint32_t kv_oldest(const struct kv *kv, const struct plan *p, uint32_t top)
+uint32_t kv_oldest(const struct kv *kv, const struct plan *p, uint32_t base, uint32_t top)
 {
     uint32_t oldest = 0;
     for (uint32_t i = 0; i < kv->n_layers; i++) {
-        uint64_t window = p->layer[i].window, ring = kv->layer[i].ring;
-        if (!window || top <= ring)
+        uint64_t window = p->layer[i].window, ring = kv->layer[i].ring, low = 0;
+        if (!kv->layer[i].wraps)
             continue;
-        /* rows top - ring .. top - 1 are intact; position n sees n - window + 1 and on */
-        uint64_t n = top - ring + window - 1;
+        /* rows low .. top - 1 are intact; position n sees n - window + 1 and on */
+        if (top > ring)
+            low = top - ring;
+        if (base > window && base - window > low)
+            low = base - window;
+        uint64_t n = low ? low + window - 1 : 0;
         if (n > oldest)
             oldest = n < top ? (uint32_t)n : top;
     }
@@ -80,6 +86,8 @@ void kv_count(const struct plan *p, enum kv_type type, uint32_t context, uint32_
     *out = (struct kv_bytes){ 0 };
     for (uint32_t i = 0; i < plan_all_layers(p); i++) {
         uint64_t window = p->layer[i].window;
+        if (window && kv_ring(p, i, context, chunk) < context)
+            *(plan_is_mtp(p, i) ? &out->mtp_wrapping : &out->wrapping) += window * each;
         if (plan_is_mtp(p, i)) {
             out->mtp += kv_ring(p, i, context, chunk) * each;
         } else if (window) {

@@ -38,6 +38,7 @@ void kexa_session_options_init(struct kexa_session_options *o)
 
 static const enum kv_type kv_types[] = {
     [KEXA_KV_F16] = KV_F16, [KEXA_KV_BF16] = KV_BF16, [KEXA_KV_F32] = KV_F32,
+    [KEXA_KV_Q8_0] = KV_Q8_0,
 };
 
 /* The options with the defaults filled in for this model. */
@@ -48,13 +49,14 @@ static bool session_fill(const struct kexa_session_options *in, const struct pla
     kexa_session_options_init(&o);
     if (in)
         o = *in;
-    if ((unsigned)o.kv_type > KEXA_KV_F32)
+    if ((unsigned)o.kv_type > KEXA_KV_Q8_0)
         return fail(err, ERR_USAGE, "unknown KV type %u", (unsigned)o.kv_type);
     *out = (struct session_options){
         .context = o.context ? o.context : session_default_context(p),
         .chunk = o.chunk ? o.chunk : SESSION_CHUNK,
         .kv_type = kv_types[o.kv_type],
         .mtp = o.mtp,
+        .snapshot_budget = o.snapshot_bytes,
     };
     out->chunk = out->chunk < out->context ? out->chunk : out->context;
     return true;
@@ -70,6 +72,7 @@ static bool check_memory(const struct model *m, const struct kexa_model_options 
         return false;
     memory_plan_make(&mp, &m->plan, m->weight_bytes, so.context, so.chunk, so.kv_type, n_threads,
                      so.mtp);
+    memory_plan_snapshots(&mp, so.snapshot_budget);
     if (o->on_plan) {
         memory_plan_line(&line, &mp);
         bool ok = buf_ok(&line, err);
@@ -215,6 +218,22 @@ struct kexa_session *kexa_session_open(struct kexa_model *m,
     if (ok)
         return s;
     mem_give(s);
+    return NULL;
+}
+
+struct kexa_session *kexa_session_fork(const struct kexa_session *s, struct kexa_error *error)
+{
+    struct err err = { 0 };
+    struct kexa_session *to = mem_take(1, sizeof *to);
+    bool ok = to || fail(&err, ERR_MEMORY, "out of memory");
+    if (ok) {
+        *to = (struct kexa_session){ session_fork(s->s, &err), s->model };
+        ok = to->s != NULL;
+    }
+    give(ok, &err, error);
+    if (ok)
+        return to;
+    mem_give(to);
     return NULL;
 }
 

@@ -2,7 +2,20 @@
 
 const char *kv_type_name(enum kv_type t)
 {
-    return t == KV_F32 ? "f32" : t == KV_F16 ? "f16" : "bf16";
+    static const char *const names[] = {
+        [KV_F32] = "f32", [KV_F16] = "f16", [KV_BF16] = "bf16", [KV_Q8_0] = "q8_0"
+    };
+    return names[t];
+}
+
+bool kv_type_find(const char *name, enum kv_type *out)
+{
+    for (int t = KV_F32; t <= KV_Q8_0; t++)
+        if (!strcmp(name, kv_type_name((enum kv_type)t))) {
+            *out = (enum kv_type)t;
+            return true;
+        }
+    return false;
 }
 
 void put_size(struct buf *out, uint64_t bytes)
@@ -29,7 +42,18 @@ void memory_plan_make(struct memory_plan *out, const struct plan *p, uint64_t we
         mp.total = UINT64_MAX;
     mp.available = sys_memory_available();
     mp.limit = sys_memory_limit();
+    mp.snapshot = snapshot_bytes(p, &mp.kv, mtp);
+    memory_plan_snapshots(&mp, 0);
     *out = mp;
+}
+
+void memory_plan_snapshots(struct memory_plan *mp, uint64_t budget)
+{
+    uint64_t before = mp->n_snapshots * mp->snapshot;
+    mp->n_snapshots = snapshot_room(mp->snapshot, budget);
+    if (mp->total != UINT64_MAX
+        && !add_u64(mp->total - before, mp->n_snapshots * mp->snapshot, &mp->total))
+        mp->total = UINT64_MAX;
 }
 
 void memory_plan_line(struct buf *out, const struct memory_plan *mp)
@@ -39,6 +63,10 @@ void memory_plan_line(struct buf *out, const struct memory_plan *mp)
     put_size(out, mp->kv.global + mp->kv.rings + (mp->mtp ? mp->kv.mtp : 0));
     buf_printf(out, " KV (%u tokens, %s%s) + ", mp->context, kv_type_name(mp->kv_type),
                mp->mtp ? ", with MTP" : "");
+    if (mp->n_snapshots) {
+        put_size(out, mp->n_snapshots * mp->snapshot);
+        buf_printf(out, " for %u snapshots + ", mp->n_snapshots);
+    }
     put_size(out, mp->step);
     buf_printf(out, " for steps of %u tokens = ", mp->chunk);
     put_size(out, mp->total);

@@ -2,6 +2,7 @@
  * run: models at work.  Include this one header.
  *
  *   session      one sequence of tokens and everything it owns
+ *   snapshot     positions a session can come back to
  *   memory_plan  what a model and its sessions need, before anything is loaded
  *   sampler      logits to a token
  *   include/kexa.h is implemented here (api.c) on top of these.
@@ -14,5 +15,6 @@
 #include "run/memory_plan.h"
 #include "run/sampler.h"
 #include "run/session.h"
+#include "run/snapshot.h"
 
 #endif

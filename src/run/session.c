@@ -17,20 +17,27 @@ static bool take_buffers(struct session *s, uint32_t context, uint32_t chunk, st
            || fail(err, ERR_MEMORY, "out of memory for a session of %u tokens", context);
 }
 
+static bool check_options(const struct model *m, const struct session_options *o, uint32_t chunk,
+                          struct err *err)
+{
+    if (o->context < 1 || o->context > m->plan.context)
+        return fail(err, ERR_LIMIT, "a context of %u tokens was asked for; %s takes 1 to %u",
+                    o->context, m->path, m->plan.context);
+    if (o->mtp && !m->plan.n_mtp)
+        return fail(err, ERR_USAGE, "this model has no multi-token prediction (MTP) weights");
+    if (o->kv_type == KV_Q8_0 && m->plan.head_dim % KV_Q8_BLOCK)
+        return fail(err, ERR_UNSUPPORTED, "q8_0 keys and values need heads of a multiple of %d "
+                    "elements, and those of %s have %u; use f16", KV_Q8_BLOCK, m->path,
+                    m->plan.head_dim);
+    return (chunk >= 1 && chunk <= SESSION_CHUNK_MAX)
+           || fail(err, ERR_USAGE, "the chunk must be 1 to %d tokens", SESSION_CHUNK_MAX);
+}
+
 struct session *session_open(struct model *m, const struct session_options *o, struct err *err)
 {
-    if (o->context < 1 || o->context > m->plan.context) {
-        fail(err, ERR_LIMIT, "a context of %u tokens was asked for; %s takes 1 to %u", o->context,
-             m->path, m->plan.context);
-        return NULL;
-    }
     uint32_t chunk = o->chunk < o->context ? o->chunk : o->context;
-    if (chunk < 1 || chunk > SESSION_CHUNK_MAX || (o->mtp && !m->plan.n_mtp)) {
-        fail(err, ERR_USAGE, o->mtp && !m->plan.n_mtp
-             ? "this model has no multi-token prediction (MTP) weights"
-             : "the chunk must be 1 to 4096 tokens");
+    if (!check_options(m, o, chunk, err))
         return NULL;
-    }
     struct session *s = mem_take(1, sizeof *s);
     if (!s) {
         fail(err, ERR_MEMORY, "out of memory for a session");
@@ -40,8 +47,10 @@ struct session *session_open(struct model *m, const struct session_options *o, s
     sampler_options_init(&greedy);
     s->m = m;
     s->mtp = o->mtp;
+    s->options = *o;
     if (!kv_init(&s->kv, &m->plan, o->kv_type, o->context, chunk, o->mtp, err)
         || !take_buffers(s, o->context, chunk, err)
+        || !snapshots_init(s, o->snapshot_budget, o->snapshot_every, err)
         || !workspace_reserve(&m->ws, &m->plan, chunk, pool_threads(m->pool), err)
         || !sampler_init(&s->sampler, &greedy, m->plan.vocab, err)) {
         session_close(s);
@@ -55,11 +64,29 @@ void session_close(struct session *s)
     if (!s)
         return;
     kv_release(&s->kv);
+    snapshots_release(&s->snapshots);
     sampler_work_release(&s->work);
     mem_give(s->ids);
     mem_give(s->logits);
     mem_give(s->hidden);
     mem_give(s);
+}
+
+struct session *session_fork(const struct session *s, struct err *err)
+{
+    struct session *to = session_open(s->m, &s->options, err);
+    if (!to)
+        return NULL;
+    to->n = s->n;
+    to->top = s->top;
+    to->base = s->base;
+    to->sampler = s->sampler;
+    memcpy(to->ids, s->ids, s->n * sizeof *s->ids);
+    memcpy(to->logits, s->logits, s->m->plan.vocab * sizeof *s->logits);
+    memcpy(to->hidden, s->hidden, s->m->plan.hidden * sizeof *s->hidden);
+    kv_copy(&to->kv, &s->kv, &s->m->plan, s->n, s->top);
+    snapshots_copy(&to->snapshots, &s->snapshots);
+    return to;
 }
 
 static bool check_feed(const struct feed *f, struct err *err)
@@ -81,18 +108,22 @@ static bool check_feed(const struct feed *f, struct err *err)
 struct share {
     struct feed *f;
     size_t at, n;
+    bool snapshot;                        /* one is taken after this step */
 };
 
-static void rows_of(const struct share *h, struct fwd_row *rows)
+static void rows_of(struct share *h, struct fwd_row *rows)
 {
     struct session *s = h->f->s;
+    bool end = h->n && h->at + h->n == h->f->n;
+    h->snapshot = h->n && ((end && h->f->n >= SNAPSHOT_MESSAGE)
+                           || snapshot_due(&s->snapshots, s->n + (uint32_t)h->n));
     size_t vocab = s->m->plan.vocab, hidden = s->m->plan.hidden;
     for (size_t i = 0; i < h->n; i++) {
         bool last = i + 1 == h->n;
         float *all = h->f->logits ? h->f->logits + (h->at + i) * vocab : NULL;
         rows[i] = (struct fwd_row){ .kv = &s->kv, .token = h->f->ids[h->at + i],
                                     .pos = s->n + (uint32_t)i, .logits = all };
-        if (last && !all && h->at + h->n == h->f->n)
+        if (last && !all && (end || h->snapshot))
             rows[i].logits = s->logits;
         if (s->mtp)
             rows[i].hidden = s->hidden + (i + 1) * hidden;
@@ -105,7 +136,7 @@ static size_t mtp_rows_of(const struct share *h, struct fwd_row *rows)
     struct session *s = h->f->s;
     size_t vocab = s->m->plan.vocab, hidden = s->m->plan.hidden, n = 0;
     for (size_t i = 0; s->mtp && i < h->n; i++) {
-        if (i == 0 && !s->has_hidden)
+        if (i == 0 && !s->n)
             continue;
         float *all = h->f->mtp_logits ? h->f->mtp_logits + (h->at + i) * vocab : NULL;
         rows[n++] = (struct fwd_row){ .kv = &s->kv, .token = h->f->ids[h->at + i],
@@ -119,14 +150,15 @@ static void commit(const struct share *h)
 {
     struct session *s = h->f->s;
     size_t vocab = s->m->plan.vocab, hidden = s->m->plan.hidden;
-    memcpy(s->ids + s->n, h->f->ids + h->at, h->n * sizeof *s->ids);
+    memmove(s->ids + s->n, h->f->ids + h->at, h->n * sizeof *s->ids);
     s->n += (uint32_t)h->n;
     s->top = s->n > s->top ? s->n : s->top;
-    s->has_hidden = s->mtp;
     if (s->mtp)
         memmove(s->hidden, s->hidden + h->n * hidden, hidden * sizeof *s->hidden);
     if (h->f->logits)
         memcpy(s->logits, h->f->logits + (h->at + h->n - 1) * vocab, vocab * sizeof *s->logits);
+    if (h->snapshot)
+        snapshot_take(s);
     if (s->on_progress)
         s->on_progress(s->progress_arg, h->at + h->n, h->f->n);
 }
@@ -157,6 +189,22 @@ static void step(struct share *shares, size_t n_shares, struct fwd_row *rows)
     }
 }
 
+/* Evaluates the last token again: its KV rows get the values they have. */
+static void refresh(struct session *s)
+{
+    struct fwd_row row = { .kv = &s->kv, .token = s->ids[s->n - 1], .pos = s->n - 1,
+                           .logits = s->logits, .hidden = s->mtp ? s->hidden : NULL };
+    model_forward(s->m, &row, 1);
+}
+
+/* Chunks inside a call leave no logits behind; a cancelled one ends on such a chunk. */
+static void refresh_unfinished(const struct share *shares, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (shares[i].at && shares[i].at < shares[i].f->n && !shares[i].f->logits)
+            refresh(shares[i].f->s);
+}
+
 static bool anything_left(const struct share *shares, size_t n, bool *cancelled)
 {
     bool left = false;
@@ -174,6 +222,8 @@ bool session_add_many(struct feed *feeds, size_t n_feeds, struct err *err)
         if (!check_feed(&feeds[i], err))
             return false;
         feeds[i].s->cancelled = 0;
+        if (feeds[i].n >= SNAPSHOT_MESSAGE)
+            snapshot_take(feeds[i].s);
     }
     if (!n_feeds)
         return true;
@@ -184,11 +234,13 @@ bool session_add_many(struct feed *feeds, size_t n_feeds, struct err *err)
     for (size_t i = 0; ok && i < n_feeds; i++)
         shares[i].f = &feeds[i];
     while (ok && anything_left(shares, n_feeds, &cancelled)) {
-        if (cancelled)
-            ok = fail(err, ERR_CANCELLED, "stopped after %zu of %zu tokens", shares[0].at,
-                      feeds[0].n);
-        else
+        if (!cancelled) {
             step(shares, n_feeds, rows);
+            continue;
+        }
+        ok = fail(err, ERR_CANCELLED, "stopped after %zu of %zu tokens", shares[0].at,
+                  feeds[0].n);
+        refresh_unfinished(shares, n_feeds);
     }
     mem_give(shares);
     mem_give(rows);
@@ -205,21 +257,18 @@ bool session_truncate(struct session *s, uint32_t n, struct err *err)
 {
     if (n >= s->n)
         return n == s->n || fail(err, ERR_USAGE, "cannot cut %u tokens down to %u", s->n, n);
-    if (n == 0) {
-        s->n = s->top = 0;
-        s->has_hidden = false;
+    snapshots_drop(&s->snapshots, n);
+    if (n && n - 1 >= kv_oldest(&s->kv, &s->m->plan, s->base, s->top)) {
+        /* MTP slots up to n - 2 stay as they are; only logits and hidden row are wanted */
+        s->n = n;
+        refresh(s);
         return true;
     }
-    uint32_t oldest = kv_oldest(&s->kv, &s->m->plan, s->top);
-    if (n - 1 < oldest)
-        return fail(err, ERR_LIMIT, "cannot go back to %u tokens: the window layers hold what "
-                    "%u and more need; clear the session and add the tokens again", n,
-                    oldest + 1);
-    /* MTP slots up to n - 2 stay as they are; only the hidden row of n - 1 is wanted */
-    uint32_t last = s->ids[n - 1];
-    s->n = n - 1;
-    s->has_hidden = false;
-    return session_add(s, &last, 1, err);
+    if (n)
+        snapshot_restore(s);
+    else
+        s->n = s->top = s->base = 0;
+    return session_add(s, s->ids + s->n, n - s->n, err);
 }
 
 bool session_mtp_logits(struct session *s, uint32_t next, float *logits, struct err *err)

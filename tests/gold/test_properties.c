@@ -1,7 +1,7 @@
 /*
  * What must not change a single bit inside a numeric class: how a text is cut into steps,
- * what else is in the batch, the number of threads, the CPU level, going back and coming
- * again.  On the tiny exaone_moe (windows that wrap, experts, MTP) in the f32 and bf16
+ * what else is in the batch, the number of threads, the CPU level (test_sessions.c: going back,
+ * forks, files).  On the tiny exaone_moe (windows that wrap, experts, MTP) in the f32 and bf16
  * classes, and on SmolLM2 (int8 activations) where the file is at hand.
  */
 #include "../harness.h"
@@ -80,7 +80,7 @@ static float *run(struct model *m, const uint32_t *ids, size_t n, uint32_t chunk
                   enum kv_type kv_type, bool mtp)
 {
     struct err err = { 0 };
-    struct session_options o = { 512, chunk, kv_type, mtp };
+    struct session_options o = { .context = 512, .chunk = chunk, .kv_type = kv_type, .mtp = mtp };
     float *out = mem_take(n * m->plan.vocab, sizeof *out);
     struct session *s = session_open(m, &o, &err);
     struct feed f = { .s = s, .ids = ids, .n = n, .logits = mtp ? NULL : out,
@@ -158,7 +158,7 @@ static void test_batch_row_is_row_alone(void)
     if (rig_open(&r, 2, false)) {
         struct feed f[3];
         for (int i = 0; i < 3; i++) {
-            struct session_options o = { 256, chunk[i], KV_F16, false };
+            struct session_options o = { .context = 256, .chunk = chunk[i], .kv_type = KV_F16 };
             f[i] = (struct feed){ .s = session_open(&r.m, &o, &err), .ids = r.ids + 13 * i,
                                   .n = length[i] };
             f[i].logits = mem_take(length[i] * r.vocab, sizeof(float));
@@ -175,42 +175,6 @@ static void test_batch_row_is_row_alone(void)
     rig_close(&r);
 }
 
-/* Cut to n, then on with other tokens: as a fresh session that never saw the rest. */
-static void check_back(struct rig *r, uint32_t have, uint32_t n, bool mtp)
-{
-    struct err err = { 0 };
-    struct session_options o = { 512, 32, KV_F32, mtp };
-    struct session *s = session_open(&r->m, &o, &err), *fresh = session_open(&r->m, &o, &err);
-    EXPECT(session_add(s, r->ids, have, &err));
-    uint32_t oldest = kv_oldest(&s->kv, &r->m.plan, s->top);
-    bool ok = session_truncate(s, n, &err);
-    EXPECTF(ok == (n == 0 || n - 1 >= oldest || n == have), "cut %u to %u: %s", have, n, err.msg);
-    if (ok) {
-        const uint32_t *more = r->ids + 100;
-        float a[512], b[512];
-        EXPECT(session_add(fresh, r->ids, n, &err));
-        EXPECTF(!n || same(s->logits, fresh->logits, r->vocab), "cut %u to %u: logits", have, n);
-        EXPECT(session_add(s, more, 40, &err) && session_add(fresh, more, 40, &err));
-        EXPECTF(same(s->logits, fresh->logits, r->vocab), "cut %u to %u and on", have, n);
-        if (mtp)
-            EXPECT(session_mtp_logits(s, 3, a, &err) && session_mtp_logits(fresh, 3, b, &err)
-                   && same(a, b, r->vocab));
-    }
-    session_close(s);
-    session_close(fresh);
-}
-
-static void test_truncate(void)
-{
-    struct rig r;
-    if (rig_open(&r, 1, false))
-        for (int mtp = 0; mtp < 2; mtp++)
-            for (uint32_t have = 1; have < 260; have = have * 2 + 1)
-                for (uint32_t n = 0; n <= have; n += n < 4 ? 1 : 11)
-                    check_back(&r, have, n, mtp);
-    rig_close(&r);
-}
-
 /* Single tokens against one pass, at every length around the window and ring edges. */
 static void test_edges(void)
 {
@@ -220,7 +184,7 @@ static void test_edges(void)
         uint32_t ring = (uint32_t)kv_ring(&r.m.plan, 0, 512, 1);
         uint32_t window = r.m.plan.layer[0].window;
         struct err err;
-        struct session_options o = { 512, 1, KV_F32, false };
+        struct session_options o = { .context = 512, .chunk = 1, .kv_type = KV_F32 };
         struct session *s = session_open(&r.m, &o, &err);
         EXPECT(window < ring && ring < LONG);
         for (uint32_t n = 0; n < LONG; n++) {
@@ -290,7 +254,6 @@ const struct test tests[] = {
     { "threads and CPU levels", test_threads_and_levels },
     { "a row in a batch is the row alone", test_batch_row_is_row_alone },
     { "window and ring edges", test_edges },
-    { "back and on again", test_truncate },
     { "real model: steps, threads, levels", test_real_model },
     { 0 }
 };
