@@ -58,7 +58,7 @@ static void test_spellings(void)
             continue;
         EXPECTF(!memcmp(m.plan.layer, first.plan.layer, 8 * sizeof *m.plan.layer),
                 "spelling %zu gives other layers", i);
-        EXPECTF(m.plan.rope.base == 1e6 && m.plan.n_mtp == 0, "spelling %zu", i);
+        EXPECTF(m.plan.rope[0].base == 1e6 && m.plan.n_mtp == 0, "spelling %zu", i);
         model_close(&m);
     }
     model_close(&first);
