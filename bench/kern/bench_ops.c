@@ -70,6 +70,11 @@ static void run_swiglu(struct bench *b)
     b->k->swiglu_fwd(b->y, b->x, b->z, b->n, 0);
 }
 
+static void run_geglu(struct bench *b)
+{
+    b->k->geglu_fwd(b->y, b->x, b->z, b->n);
+}
+
 static void run_add(struct bench *b)
 {
     b->k->add_fwd(b->y, b->x, b->n);
@@ -104,6 +109,7 @@ static const struct op {
 } ops[] = {
     { "rmsnorm_fwd",   run_rmsnorm,   3 },
     { "swiglu_fwd",    run_swiglu,    3 },
+    { "geglu_fwd",     run_geglu,     3 },
     { "add_fwd",       run_add,       3 },
     { "scale_add_fwd", run_scale_add, 3 },
     { "softmax_fwd",   run_softmax,   2 },

@@ -22,6 +22,7 @@
 #define KERNELS(X)      \
     X(rmsnorm_fwd)      /* norm  */ \
     X(swiglu_fwd)       /* act   */ \
+    X(geglu_fwd)        /* act   */ \
     X(add_fwd)          /* act   */ \
     X(scale_add_fwd)    /* act   */ \
     X(softmax_fwd)      /* act   */ \

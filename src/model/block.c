@@ -47,13 +47,21 @@ struct gate_task {
     float limit;
 };
 
+static void gate_row(const struct gate_task *t, size_t at)
+{
+    const struct kernels *k = t->m->kern;
+    if (t->m->plan.act == ACT_GELU)
+        k->geglu_fwd(t->y + at, t->gate + at, t->up + at, t->width);
+    else
+        k->swiglu_fwd(t->y + at, t->gate + at, t->up + at, t->width, t->limit);
+}
+
 static void gate_range(void *arg, size_t begin, size_t end, int worker)
 {
     const struct gate_task *t = arg;
     (void)worker;
     for (size_t r = begin; r < end; r++)
-        t->m->kern->swiglu_fwd(t->y + r * t->width, t->gate + r * t->width, t->up + r * t->width,
-                               t->width, t->limit);
+        gate_row(t, r * t->width);
 }
 
 void gate_rows(struct model *m, float *y, const float *gate, const float *up, size_t n_rows,

@@ -79,6 +79,10 @@ void plan_fill_defaults(struct plan *p, const struct config *c);
 /* RoPE from rope_theta / rope_scaling / rope_parameters, or the GGUF keys. */
 bool config_read_rope(const struct config *c, struct rope_plan *r, struct err *err);
 
+/* rope_parameters[kind], where each kind of layer has its own; leaves r without it. */
+bool config_read_rope_kind(const struct config *c, const char *kind, struct rope_plan *r,
+                           struct err *err);
+
 /* sliding_window, 0 when there is none; and the window of layer i by sliding_windows,
  * layer_types or the pattern.  Without any of these, layer i slides unless `period`
  * divides i + 1 (period 0: none does). */

@@ -85,6 +85,7 @@ bool plan_check(const struct plan *p, const char *file, struct err *err)
         if (l->sparse && !p->router.n)
             return fail(err, ERR_FORMAT, "%s: layer %u has experts but the expert count is 0",
                         file, i);
+        check(l->rope_at < p->n_ropes && (p->act == ACT_SILU || !l->swiglu_limit));
         if (!(l->swiglu_limit >= 0) || !isfinite(l->swiglu_limit))
             return fail(err, ERR_FORMAT, "%s: layer %u has SwiGLU limit %g; expected 0 (none) or "
                         "more", file, i, (double)l->swiglu_limit);

@@ -144,6 +144,9 @@ static void test_moe_groups_gguf(void)
 static void test_exaone4_full(void) { check_both("tests/gold/exaone4/full"); }
 static void test_exaone4_hybrid(void) { check_both("tests/gold/exaone4/hybrid"); }
 
+static void test_gemma3_old(void) { check_both("tests/gold/gemma3/old"); }
+static void test_gemma3_new(void) { check_folder("tests/gold/gemma3/new", ""); }
+
 static void check_mtp(const char *file)
 {
     struct gold g;
@@ -200,6 +203,47 @@ static void test_controls(void)
     gold_close(&g);
 }
 
+/* One mistake in the plan at a time; each undone before the next. */
+static void test_gemma3_controls(void)
+{
+    struct gold g;
+    if (gold_open(&g, "tests/gold/gemma3/new", "")) {
+        struct plan keep = g.m.plan;
+        g.m.plan.embed_scale = 1;
+        expect_far(&g, "embedding without its factor");
+        g.m.plan = keep;
+        g.m.plan.attn_scale = 1 / sqrtf((float)keep.head_dim);
+        expect_far(&g, "scores by the head's size");
+        g.m.plan = keep;
+        g.m.plan.act = ACT_SILU;
+        expect_far(&g, "SiLU for GELU");
+        g.m.plan = keep;
+        for (uint32_t i = 0; i < keep.n_layers; i++)
+            g.m.plan.layer[i].rope_at ^= 1;
+        expect_far(&g, "the two RoPEs swapped");
+    }
+    gold_close(&g);
+}
+
+static void test_exaone4_controls(void)
+{
+    struct gold g;
+    if (gold_open(&g, "tests/gold/exaone4/hybrid", "")) {
+        for (uint32_t i = 0; i < g.m.plan.n_layers; i++)
+            g.m.plan.layer[i].rope = true;
+        expect_far(&g, "RoPE on global layers");
+        for (uint32_t i = 0; i < g.m.plan.n_layers; i++) {
+            struct layer_weights *w = &g.m.weights.layer[i];
+            g.m.plan.layer[i].rope = g.m.plan.layer[i].window != 0;
+            w->attn_norm = w->attn_post_norm;
+            w->ffn_norm = w->ffn_post_norm;
+        }
+        g.m.plan.norms = NORM_PRE;
+        expect_far(&g, "norms before the sublayers");
+    }
+    gold_close(&g);
+}
+
 const struct test tests[] = {
     { "llama untied", test_llama_untied },
     { "llama untied gguf", test_llama_untied_gguf },
@@ -211,8 +255,12 @@ const struct test tests[] = {
     { "exaone_moe groups gguf", test_moe_groups_gguf },
     { "exaone4 full, tied, llama3 rope", test_exaone4_full },
     { "exaone4 hybrid", test_exaone4_hybrid },
+    { "gemma3 old", test_gemma3_old },
+    { "gemma3 new", test_gemma3_new },
     { "mtp", test_mtp },
     { "mtp gguf", test_mtp_gguf },
     { "negative controls", test_controls },
+    { "negative controls, exaone4", test_exaone4_controls },
+    { "negative controls, gemma3", test_gemma3_controls },
     { 0 }
 };

@@ -113,6 +113,61 @@ void check_swiglu_fwd(struct tester *t)
     }
 }
 
+/*
+ * Roundings: z's three and its constants' give exp a relative error of |2z| 4 2^-24; then
+ * exp 2, 1 + e, the division, the product.
+ */
+static void geglu64(double *want, double *bound, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        double g = (double)gate[i], u = (double)up[i];
+        double z = sqrt(2 / 3.14159265358979323846) * (g + 0.044715 * g * g * g);
+        want[i] = g / (1 + exp(-2 * z)) * u;
+        bound[i] = fabs(want[i]) * (4 * fmin(fabs(2 * z), 90) + 5) * 0x1.01p-24
+                   + FLT_MIN * (1 + fabs(u)) * (1 + fabs(g));
+    }
+}
+
+static void one_geglu(struct tester *t, size_t n, size_t skew, enum fill how)
+{
+    float *gate = t_floats(t, n, skew, how), *up = t_floats(t, n, skew / 2, how);
+    float *want = t_bytes(t, n * sizeof *want, 0), *y = t_bytes(t, n * sizeof *y, 8);
+    double want64[300], bound[300];
+    t->ref->geglu_fwd(want, gate, up, n);
+    geglu64(want64, bound, gate, up, n);
+    t_near(t, want, want64, bound, n, "C level");
+    t->k->geglu_fwd(y, gate, up, n);
+    t_same(t, y, want, n, "y");
+    float *gate2 = t_copy(t, gate, n);
+    t->k->geglu_fwd(gate2, gate2, up, n);
+    t_same(t, gate2, want, n, "y = gate");
+    t->k->geglu_fwd(up, gate, up, n);
+    t_same(t, up, want, n, "y = up");
+}
+
+void check_geglu_fwd(struct tester *t)
+{
+    enum { N = 20000 };
+    for (const size_t *n = t_sizes; *n; n++)
+        for (int how = FILL_EXACT; how <= FILL_RANDOM; how++) {
+            t_case(t, "n=%zu fill=%d", *n, how);
+            one_geglu(t, *n, *n % 4, (enum fill)how);
+            t_end(t);
+        }
+    t_case(t, "any bits");
+    float *gate = t_bytes(t, N * sizeof *gate, 0), *up = t_bytes(t, N * sizeof *up, 0);
+    float *y = t_bytes(t, N * sizeof *y, 0), *want = t_bytes(t, N * sizeof *y, 0);
+    for (size_t i = 0; i < N; i++) {
+        gate[i] = i % 2 ? any_float(t) : t_normal(t) * 8;
+        up[i] = i % 3 ? 1 : any_float(t);
+    }
+    t->ref->geglu_fwd(want, gate, up, N);
+    t->k->geglu_fwd(y, gate, up, N);
+    t_same(t, y, want, N, "y");
+    t->k->geglu_fwd(y, NULL, NULL, 0);
+    t_end(t);
+}
+
 void check_add_fwd(struct tester *t)
 {
     for (const size_t *n = t_sizes; *n; n++)

@@ -32,6 +32,7 @@
     X(exp_f32)          \
     X(rmsnorm_fwd)      \
     X(swiglu_fwd)       \
+    X(geglu_fwd)        \
     X(add_fwd)          \
     X(scale_add_fwd)    \
     X(softmax_fwd)      \

@@ -4,7 +4,7 @@
     kl.py REF TEST.npy [TEST2.npy ...] [--rows N] [--max-kl X] [--min-top1 X]
 
 REF is either a .npy of logits f4 [T, V], or a fixture folder (tokens.npy, lse.npy,
-top_ids.npy, top_logprobs.npy, as smollm2_reference.py writes), against which KL is taken over
+top_ids.npy, top_logprobs.npy, as gguf_reference.py writes), against which KL is taken over
 the stored ids and one more event, "any other token": never more than the full KL (on this text
 about three quarters of it).  TEST.npy is f4 [T, V] as `kexa logits --out` writes; a shorter TEST is
 compared over its rows.  With --max-kl or --min-top1 the exit status says whether they hold.

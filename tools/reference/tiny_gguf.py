@@ -135,10 +135,23 @@ def add_exaone4(writer, c):
         writer.add_sliding_window_pattern([t == "sliding_attention" for t in layer_types(c)])
 
 
+def add_gemma3(writer, c):
+    """No key has the windows' pattern, the local base or the scale of q k."""
+    writer.add_block_count(c["num_hidden_layers"])
+    writer.add_sliding_window(c["sliding_window"])
+    if "rope_scaling" in c:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(c["rope_scaling"]["factor"])
+
+
 # model_type: architecture, what it adds to the metadata, names of norms that differ
 ARCHS = {
     "llama": ("llama", lambda w, c: w.add_block_count(c["num_hidden_layers"]), {}),
     "exaone_moe": ("exaone-moe", add_exaone, {}),
+    "gemma3_text": ("gemma3", add_gemma3, {
+        "post_attention_layernorm.weight": "post_attention_norm.weight",
+        "pre_feedforward_layernorm.weight": "ffn_norm.weight",
+        "post_feedforward_layernorm.weight": "post_ffw_norm.weight"}),
     "exaone4": ("exaone4", add_exaone4, {
         "post_attention_layernorm.weight": "post_attention_norm.weight",
         "post_feedforward_layernorm.weight": "post_ffw_norm.weight"}),
@@ -146,8 +159,9 @@ ARCHS = {
 
 
 def write(path, name, c, tensors):
-    weights = {k: v.numpy() for k, v in tensors.items()}
     arch, add_own, _ = ARCHS[c["model_type"]]
+    gain = 1 if arch == "gemma3" else 0     # GGUF holds 1 + w
+    weights = {k: v.numpy() + gain * (v.ndim == 1) for k, v in tensors.items()}
     writer = gguf.GGUFWriter(path, arch)
     add_common(writer, name, c)
     add_own(writer, c)

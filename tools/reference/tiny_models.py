@@ -31,7 +31,8 @@ from safetensors.torch import load_file, save_file
 
 import tiny_gguf
 from mtp_torch import mtp_logits
-from tiny_specs import SPECS, layer_types, mlp_types, n_tokens, rope_of, tensor_shapes
+from tiny_specs import (HF_ONLY, SPECS, layer_types, mlp_types, n_tokens, rope_of,
+                        tensor_shapes)
 from widen import widen
 
 SEED = 20261121
@@ -50,15 +51,16 @@ def positions(name):
     return [p for p in POSITIONS if p < n_tokens(name)]
 
 
-def draw_weight(name, shape, rng):
-    """Spread-out values, so that a mistake anywhere moves the logits a long way."""
+def draw_weight(name, shape, rng, gain=1.0):
+    """Spread-out values, so that a mistake anywhere moves the logits a long way.  gain: what
+    a norm's weight of no effect is (0 for gemma3)."""
     noise = torch.randn(shape, generator=rng, dtype=torch.float64)
     if name.endswith("e_score_correction_bias"):
         value = 0.25 * noise
     elif "self_attn" in name and len(shape) == 1:
-        value = 1.4 + 0.3 * noise
+        value = gain + 0.4 + 0.3 * noise
     elif len(shape) == 1:
-        value = 1.0 + 0.25 * noise
+        value = gain + 0.25 * noise
     elif "embed_tokens" in name:
         value = 0.7 * noise
     else:
@@ -75,7 +77,12 @@ def transformers_config(spec):
         keys.pop(key, None)
     keys.pop("rope_theta", None)
     keys["rope_parameters"] = rope_of(spec)
-    if spec["model_type"] in ("exaone_moe", "exaone4"):
+    if "rope_local_base_freq" in spec:
+        keys["rope_parameters"] = {
+            "full_attention": rope_of(spec),
+            "sliding_attention": {"rope_type": "default",
+                                  "rope_theta": keys.pop("rope_local_base_freq")}}
+    if spec["model_type"] in ("exaone_moe", "exaone4", "gemma3_text"):
         keys.update(layer_types=layer_types(spec))
     if spec["model_type"] == "exaone_moe":
         keys.update(mlp_layer_types=mlp_types(spec))
@@ -278,23 +285,26 @@ def build(name, spec, out):
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
     rng = torch.Generator().manual_seed(SEED)
-    weights = {k: draw_weight(k, s, rng) for k, s in tensor_shapes(spec).items()}
+    gain = 0.0 if spec["model_type"] == "gemma3_text" else 1.0
+    weights = {k: draw_weight(k, s, rng, gain) for k, s in tensor_shapes(spec).items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)
     (folder / "config.json").write_text(json.dumps(spec, indent=2) + "\n")
     arrays, measured = expected(folder, name, spec, rng=np.random.default_rng(SEED))
     for key, array in arrays.items():
         np.save(folder / f"{key}.npy", array)
-    tiny_gguf.write(folder / "model.gguf", name, spec, weights)
+    if name not in HF_ONLY:
+        tiny_gguf.write(folder / "model.gguf", name, spec, weights)
     meta = {"made_by": f"tools/reference/tiny_models.py --only {name}", "seed": SEED,
             "torch": torch.__version__, "transformers": transformers.__version__,
             "numpy": np.__version__, "python": platform.python_version(),
             "hidden_positions": positions(name)} | measured
     (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
     fixture = sum(f.stat().st_size for f in folder.iterdir() if f.suffix != ".gguf")
+    twin = sum(f.stat().st_size for f in folder.iterdir() if f.suffix == ".gguf")
     print(name, json.dumps(measured, indent=1), f"{fixture} bytes without model.gguf, "
-          f"{(folder / 'model.gguf').stat().st_size} in it")
-    if max(fixture, (folder / "model.gguf").stat().st_size) > 1_000_000:
+          f"{twin} in it")
+    if max(fixture, twin) > 1_000_000:
         raise RuntimeError(f"{name} is larger than 1 MB")
 
 

@@ -56,6 +56,20 @@ LLAMA3_OLD = {"rope_type": "llama3", "factor": 16.0, "low_freq_factor": 1.0,
               "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
 
 SPECS = {
+    "gemma3/old": small_config(          # 4B's scaling of the global RoPE; one global layer
+        "gemma3_text", "Gemma3ForCausalLM", num_hidden_layers=7, tie_word_embeddings=True,
+        hidden_act="absent", hidden_activation="gelu_pytorch_tanh", num_key_value_heads=1,
+        sliding_window=8, sliding_window_pattern=6, query_pre_attn_scalar=12,
+        rope_theta=1000000.0, rope_local_base_freq=10000.0,
+        rope_scaling={"rope_type": "linear", "factor": 8.0}),
+    "gemma3/new": small_config(
+        "gemma3_text", "Gemma3ForCausalLM", num_hidden_layers=4, tie_word_embeddings=True,
+        hidden_act="absent", hidden_activation="gelu_pytorch_tanh", sliding_window=5,
+        query_pre_attn_scalar=20,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+        rope_parameters={
+            "full_attention": {"rope_type": "default", "rope_theta": 500.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 50.0}}),
     "exaone4/full": small_config(
         "exaone4", "Exaone4ForCausalLM", num_attention_heads=3,
         num_key_value_heads=1, tie_word_embeddings=True, sliding_window=None,
@@ -90,6 +104,10 @@ SPECS = {
 }
 
 
+# What no GGUF key can say (a scale of q k of its own, a base for windows), or no GGUF has.
+HF_ONLY = {"gemma3/new"}
+
+
 def head_dim(c):
     return c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
 
@@ -104,6 +122,8 @@ def layer_types(c):
     if "layer_types" in c:
         return c["layer_types"]
     pattern = c.get("sliding_window_pattern") or "G"
+    if isinstance(pattern, int):
+        pattern = "L" * (pattern - 1) + "G"
     kind = {"L": "sliding_attention", "G": "full_attention"}
     return [kind[pattern[i % len(pattern)]] for i in range(c["num_hidden_layers"])]
 

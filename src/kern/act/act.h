@@ -6,6 +6,10 @@
  * swiglu_fwd: y[i] = silu(g) * u, silu(g) = g / (1 + exp(-g)).  With limit > 0
  *     (K-EXAONE 2.0's clamped SwiGLU) g = min(gate[i], limit) and
  *     u = clamp(up[i], -limit, limit); limit 0 means no clamp.  y may be gate or up.
+ * geglu_fwd: y[i] = gelu(gate[i]) * up[i] with GELU's tanh form (Hendrycks and Gimpel,
+ *     "Gaussian Error Linear Units", 2016): g/2 (1 + tanh(z)), z = sqrt(2/pi) (g + 0.044715
+ *     g^3).  As (1 + tanh(z)) / 2 = 1 / (1 + exp(-2 z)), it is computed as
+ *     g / (1 + exp(-(g * fma(g * g, GELU_C1, GELU_C0)))).  y may be gate or up.
  * add_fwd: y[i] += x[i].
  * scale_add_fwd: y[i] = fma(a, x[i], y[i]).
  * softmax_fwd: in place over one row of n: x[i] = exp(x[i] - max) / sum; the sum in
@@ -17,12 +21,17 @@
 #include <stddef.h>
 
 typedef void swiglu_fwd_fn(float *y, const float *gate, const float *up, size_t n, float limit);
+#define GELU_C0 0x1.988454p+0f            /* 2 sqrt(2/pi) */
+#define GELU_C1 0x1.2444f2p-4f            /* 0.044715 of that */
+
+typedef void geglu_fwd_fn(float *y, const float *gate, const float *up, size_t n);
 typedef void add_fwd_fn(float *y, const float *x, size_t n);
 typedef void scale_add_fwd_fn(float *y, float a, const float *x, size_t n);
 typedef void softmax_fwd_fn(float *x, size_t n);
 
 swiglu_fwd_fn swiglu_fwd_c, swiglu_fwd_avx2, swiglu_fwd_avx512;
 add_fwd_fn add_fwd_c, add_fwd_avx2, add_fwd_avx512;
+geglu_fwd_fn geglu_fwd_c, geglu_fwd_avx2, geglu_fwd_avx512;
 scale_add_fwd_fn scale_add_fwd_c, scale_add_fwd_avx2, scale_add_fwd_avx512;
 softmax_fwd_fn softmax_fwd_c, softmax_fwd_avx2, softmax_fwd_avx512;
 

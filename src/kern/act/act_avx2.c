@@ -50,6 +50,22 @@ void swiglu_fwd_avx2(float *y, const float *gate, const float *up, size_t n, flo
     }
 }
 
+static __m256 gelu(__m256 g)
+{
+    __m256 p = _mm256_fmadd_ps(_mm256_mul_ps(g, g), _mm256_set1_ps(GELU_C1),
+                               _mm256_set1_ps(GELU_C0));
+    __m256 e = exp_f32_x8(_mm256_xor_ps(_mm256_mul_ps(g, p), _mm256_set1_ps(-0.0f)));
+    return _mm256_div_ps(g, _mm256_add_ps(_mm256_set1_ps(1.0f), e));
+}
+
+void geglu_fwd_avx2(float *y, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i += 8) {
+        __m256 g = load_part(gate + i, n - i), u = load_part(up + i, n - i);
+        store_part(y + i, _mm256_mul_ps(gelu(g), u), n - i);
+    }
+}
+
 void add_fwd_avx2(float *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i += 8) {

@@ -5,11 +5,23 @@
 #include "kern/act/exp_f32_avx512.h"
 #include "kern/norm/chains_avx512.h"
 
+static __m512 minus(__m512 x)
+{
+    return _mm512_castsi512_ps(
+        _mm512_xor_si512(_mm512_castps_si512(x), _mm512_set1_epi32(INT32_MIN)));
+}
+
 static __m512 silu(__m512 g)
 {
-    __m512 minus = _mm512_castsi512_ps(
-        _mm512_xor_si512(_mm512_castps_si512(g), _mm512_set1_epi32(INT32_MIN)));
-    return _mm512_div_ps(g, _mm512_add_ps(_mm512_set1_ps(1.0f), exp_f32_x16(minus)));
+    return _mm512_div_ps(g, _mm512_add_ps(_mm512_set1_ps(1.0f), exp_f32_x16(minus(g))));
+}
+
+static __m512 gelu(__m512 g)
+{
+    __m512 p = _mm512_fmadd_ps(_mm512_mul_ps(g, g), _mm512_set1_ps(GELU_C1),
+                               _mm512_set1_ps(GELU_C0));
+    __m512 e = exp_f32_x16(minus(_mm512_mul_ps(g, p)));
+    return _mm512_div_ps(g, _mm512_add_ps(_mm512_set1_ps(1.0f), e));
 }
 
 /* min and max return their second operand when either is NaN: so NaN passes through. */
@@ -36,6 +48,15 @@ void swiglu_fwd_avx512(float *y, const float *gate, const float *up, size_t n, f
         __mmask16 m = lanes_x16(n - i < 16 ? n - i : 16);
         __m512 g = _mm512_maskz_loadu_ps(m, gate + i), u = _mm512_maskz_loadu_ps(m, up + i);
         _mm512_mask_storeu_ps(y + i, m, swiglu(g, u, limit));
+    }
+}
+
+void geglu_fwd_avx512(float *y, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = lanes_x16(n - i < 16 ? n - i : 16);
+        __m512 g = _mm512_maskz_loadu_ps(m, gate + i), u = _mm512_maskz_loadu_ps(m, up + i);
+        _mm512_mask_storeu_ps(y + i, m, _mm512_mul_ps(gelu(g), u));
     }
 }
 

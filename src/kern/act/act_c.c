@@ -33,6 +33,17 @@ void swiglu_fwd_c(float *y, const float *gate, const float *up, size_t n, float 
     }
 }
 
+static float gelu(float g)
+{
+    return g / (1.0f + exp_f32(-(g * fmaf(g * g, GELU_C1, GELU_C0))));
+}
+
+void geglu_fwd_c(float *y, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = gelu(gate[i]) * up[i];
+}
+
 void add_fwd_c(float *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)

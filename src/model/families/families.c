@@ -3,10 +3,10 @@
 
 #include <math.h>
 
-extern const struct family family_llama, family_exaone_moe, family_exaone4;
+extern const struct family family_llama, family_exaone_moe, family_exaone4, family_gemma3;
 
 const struct family *const families[] = {
-    &family_exaone_moe, &family_exaone4, &family_llama, NULL
+    &family_exaone_moe, &family_exaone4, &family_gemma3, &family_llama, NULL
 };
 
 static bool named(const char *const *names, const char *name)
@@ -149,24 +149,40 @@ static bool rope_type(const struct config *c, struct rope_plan *r, const char *t
            || fail(err, ERR_FORMAT, "%s: RoPE scaling \"%s\" without a factor", c->file, type);
 }
 
+/* One object with rope_type and its numbers; a missing type leaves *type. */
+static bool rope_object(const struct config *c, const char *name, struct rope_plan *r,
+                        const char **type, struct err *err)
+{
+    json_t *o = config_json(c, name);
+    struct config inner = { .file = c->file, .json = o };
+    if (!o)
+        return true;
+    if (!json_is_object(o))
+        return fail(err, ERR_FORMAT, "%s: %s is not an object", c->file, name);
+    if (!config_read(&inner, rope_keys, r, err))
+        return false;
+    const char *t = config_hf_string(&inner, "rope_type");
+    t = t ? t : config_hf_string(&inner, "type");
+    *type = t ? t : *type;
+    return true;
+}
+
 static bool rope_from_json(const struct config *c, struct rope_plan *r, struct err *err)
 {
-    const char *objects[] = { "rope_scaling", "rope_parameters" };
     const char *type = "default";
-    for (int i = 0; i < 2; i++) {
-        json_t *o = config_json(c, objects[i]);
-        if (!o)
-            continue;
-        struct config inner = { .file = c->file, .json = o };
-        if (!json_is_object(o))
-            return fail(err, ERR_FORMAT, "%s: %s is not an object", c->file, objects[i]);
-        if (!config_read(&inner, rope_keys, r, err))
-            return false;
-        const char *t = config_hf_string(&inner, "rope_type");
-        t = t ? t : config_hf_string(&inner, "type");
-        type = t ? t : type;
-    }
-    return rope_type(c, r, type, err);
+    return rope_object(c, "rope_scaling", r, &type, err)
+           && rope_object(c, "rope_parameters", r, &type, err) && rope_type(c, r, type, err);
+}
+
+bool config_read_rope_kind(const struct config *c, const char *kind, struct rope_plan *r,
+                           struct err *err)
+{
+    json_t *ropes = config_json(c, "rope_parameters");
+    struct config inner = { .file = c->file, .json = ropes };
+    const char *type = "default";
+    if (!json_is_object(ropes) || !config_json(&inner, kind))
+        return true;
+    return rope_object(&inner, kind, r, &type, err) && rope_type(c, r, type, err);
 }
 
 bool config_read_rope(const struct config *c, struct rope_plan *r, struct err *err)

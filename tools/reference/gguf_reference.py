@@ -1,18 +1,20 @@
 #!/usr/bin/env python
-"""SmolLM2's reference logits: transformers in float32 on the weights a GGUF file holds.
+"""Reference logits of a real model: transformers in float32 on the weights a GGUF file holds.
 
-    smollm2_reference.py --model M.gguf --text BOOK.txt --source "AUTHOR, TITLE (YEAR)"
-        --full ref.npy [--out tests/gold/smollm2] [--check64 N]
+    gguf_reference.py --model M.gguf --text BOOK.txt --source "AUTHOR, TITLE (YEAR)"
+        --full ref.npy --out FOLDER [--top 32] [--check64 N]
 
-The weights are dequantised with the `gguf` package and the permutation of q and k is undone;
-the text is cut to 4,096 tokens, run as one sequence, teacher-forced.  --full gets all logits,
-f4 [T, V] (800 MB, not committed); the fixture gets, per position, the logsumexp, the 32 most
-probable ids and their log probabilities.  --check64 runs the first N positions in float64 too
-and records how far float32 is from it.
+For llama (SmolLM2) and gemma3.  The weights are dequantised with the `gguf` package; llama's
+permutation of q and k is undone, gemma's norm gains lose the 1 that GGUF adds.  The text is
+cut to 4,096 tokens, run as one sequence, teacher-forced.  --full gets all logits, f4 [T, V]
+(0.8 and 4.3 GB, not committed); the folder gets the ids and meta.json and, with --top N, per
+position the logsumexp, the N most probable ids and their log probabilities.  --check64 runs
+the first N positions in float64 too and records how far float32 is from it.
 """
 
 import argparse
 import hashlib
+import heapq
 import json
 import pathlib
 
@@ -21,13 +23,15 @@ import numpy as np
 import torch
 import transformers
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from transformers.models.gemma3 import modeling_gemma3
 from transformers.models.llama import modeling_llama
 
 from kl import full_rows, log_softmax
-from tiny_gguf import BLOCK_NAMES
+from tiny_gguf import ARCHS, BLOCK_NAMES
 from widen import widen
 
-N_TOKENS, TOP = 4096, 32
+N_TOKENS = 4096
+TEXT_PIECE_TYPES = {1, 4, 6}              # normal, user-defined, byte: what text may become
 
 
 def field(reader, key):
@@ -41,8 +45,19 @@ def unpermute(weight, n_heads):
     return pairs.transpose(0, 2, 1, 3).reshape(rows, columns)
 
 
+def convert(name, value, config):
+    """A block's tensor as transformers has it."""
+    if config.model_type == "gemma3_text" and "norm" in name:
+        return value - 1
+    heads = {"attn_q.weight": config.num_attention_heads,
+             "attn_k.weight": config.num_key_value_heads}
+    if config.model_type == "llama" and name in heads:
+        return unpermute(value, heads[name])
+    return value
+
+
 def load_weights(reader, config):
-    names = {v: k for k, v in BLOCK_NAMES.items()}
+    names = {v: k for k, v in (BLOCK_NAMES | ARCHS[config.model_type][2]).items()}
     top = {"token_embd.weight": "model.embed_tokens.weight",
            "output_norm.weight": "model.norm.weight", "output.weight": "lm_head.weight"}
     weights = {}
@@ -50,36 +65,81 @@ def load_weights(reader, config):
         value = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
         value = value.reshape([int(n) for n in tensor.shape[::-1]])
         if tensor.name in top:
-            name = top[tensor.name]
+            name, rest = top[tensor.name], tensor.name
         else:
             _, block, rest = tensor.name.split(".", 2)
             name = f"model.layers.{block}.{names[rest]}"
-            if rest == "attn_q.weight":
-                value = unpermute(value, config.num_attention_heads)
-            elif rest == "attn_k.weight":
-                value = unpermute(value, config.num_key_value_heads)
+        value = convert(rest, value, config)
         weights[name] = torch.from_numpy(np.ascontiguousarray(value))
     weights.setdefault("lm_head.weight", weights["model.embed_tokens.weight"])
     return weights
 
 
 def load_model(reader):
-    get = lambda key: field(reader, "llama." + key)
-    config = transformers.LlamaConfig(
-        vocab_size=get("vocab_size"), hidden_size=get("embedding_length"),
+    arch = field(reader, "general.architecture")
+    get = lambda key: field(reader, f"{arch}.{key}")
+    rope = {"rope_type": "default", "rope_theta": get("rope.freq_base")}
+    keys = dict(
+        vocab_size=len(field(reader, "tokenizer.ggml.tokens")),
+        hidden_size=get("embedding_length"),
         intermediate_size=get("feed_forward_length"), num_hidden_layers=get("block_count"),
         num_attention_heads=get("attention.head_count"),
         num_key_value_heads=get("attention.head_count_kv"),
         max_position_embeddings=get("context_length"), tie_word_embeddings=True,
-        rms_norm_eps=get("attention.layer_norm_rms_epsilon"),
-        rope_parameters={"rope_type": "default", "rope_theta": get("rope.freq_base")})
+        rms_norm_eps=get("attention.layer_norm_rms_epsilon"))
+    if arch == "llama":
+        config = transformers.LlamaConfig(**keys, rope_parameters=rope)
+        model = transformers.LlamaForCausalLM
+    else:
+        local = {"rope_type": "default", "rope_theta": 10000.0}
+        config = transformers.Gemma3TextConfig(
+            **keys, head_dim=get("attention.key_length"), sliding_window_pattern=6,
+            sliding_window=get("attention.sliding_window"),
+            query_pre_attn_scalar=get("attention.key_length"),
+            rope_parameters={"full_attention": rope, "sliding_attention": local})
+        model = transformers.Gemma3ForCausalLM
     config._attn_implementation = "sdpa"
-    model = transformers.LlamaForCausalLM(config).eval()
+    model = model(config).eval()
     model.load_state_dict(load_weights(reader, config), strict=True)
     return model
 
 
+def tokenize_scores(reader, text):
+    """SentencePiece's merges: of all adjacent pieces whose join is a piece, the best score."""
+    pieces, scores = (field(reader, "tokenizer.ggml." + k) for k in ("tokens", "scores"))
+    types = field(reader, "tokenizer.ggml.token_type")
+    rank = {p: i for i, p in enumerate(pieces) if types[i] in TEXT_PIECE_TYPES}
+    part = list(text.replace(" ", "\u2581"))
+    after, before = list(range(1, len(part) + 1)), list(range(-1, len(part) - 1))
+    heap = []
+
+    def offer(a):
+        b = after[a] if a >= 0 else len(part)
+        if a >= 0 and b < len(part) and part[a] + part[b] in rank:
+            joined = part[a] + part[b]
+            heapq.heappush(heap, (-scores[rank[joined]], a, b, joined))
+
+    for a in range(len(part)):
+        offer(a)
+    while heap:
+        _, a, b, joined = heapq.heappop(heap)
+        if part[a] is None or after[a] != b or part[a] + part[b] != joined:
+            continue
+        part[a], part[b] = joined, None
+        after[a] = after[b]
+        if after[b] < len(part):
+            before[after[b]] = a
+        offer(a)
+        offer(before[a])
+    ids = [field(reader, "tokenizer.ggml.bos_token_id")]
+    for piece in filter(None, part):
+        ids += [rank[piece]] if piece in rank else [rank[f"<0x{b:02X}>"] for b in piece.encode()]
+    return ids
+
+
 def tokenize(reader, text):
+    if field(reader, "tokenizer.ggml.model") == "llama":
+        return tokenize_scores(reader, text)
     tokens = field(reader, "tokenizer.ggml.tokens")
     merges = [tuple(m.split(" ")) for m in field(reader, "tokenizer.ggml.merges")]
     bpe = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, merges))
@@ -102,23 +162,26 @@ def run(model, ids):
             yield start, model.lm_head(hidden[start:start + 256]).numpy()
 
 
-def write_fixture(out, ids, full):
+def write_fixture(out, ids, full, n_top):
+    """Mean negative log likelihood of the text; files of the n_top best ids unless that is 0."""
     n = len(ids)
-    lse, top = np.empty(n, "<f4"), np.empty((n, TOP), "<u2")
-    top_p = np.empty((n, TOP), "<f4")
+    lse, top = np.empty(n, "<f4"), np.empty((n, n_top), "<u2")
+    top_p = np.empty((n, n_top), "<f4")
     nll = []
+    np.save(out / "tokens.npy", np.array(ids, "<u4"))
     for a in range(0, n, 128):
         rows = full[a:a + 128]
         log_p = log_softmax(rows)
         lse[a:a + 128] = rows.astype(np.float64)[:, 0] - log_p[:, 0]
-        order = np.argsort(-log_p, axis=-1, kind="stable")[:, :TOP]
-        top[a:a + 128] = order
-        top_p[a:a + 128] = np.take_along_axis(log_p, order, -1)
+        if n_top:
+            order = np.argsort(-log_p, axis=-1, kind="stable")[:, :n_top]
+            top[a:a + 128] = order
+            top_p[a:a + 128] = np.take_along_axis(log_p, order, -1)
         following = ids[a + 1:a + 1 + len(rows)]
         nll += (-log_p[np.arange(len(following)), following]).tolist()
-    for name, array in (("tokens", np.array(ids, "<u4")), ("lse", lse), ("top_ids", top),
-                        ("top_logprobs", top_p)):
-        np.save(out / f"{name}.npy", array)
+    for name, array in (("lse", lse), ("top_ids", top), ("top_logprobs", top_p)):
+        if n_top:
+            np.save(out / f"{name}.npy", array)
     return float(np.mean(nll))
 
 
@@ -127,7 +190,7 @@ def check_float64(model, ids, full):
     n = len(ids)
     model = model.double()
     model.set_attn_implementation("eager")
-    widen(model, modeling_llama)
+    widen(model, modeling_llama if model.config.model_type == "llama" else modeling_gemma3)
     kl, same, worst = [], [], 0.0
     for start, logits in run(model, ids):
         rows = full[start:start + len(logits)]
@@ -145,7 +208,8 @@ def main():
     parser.add_argument("--text", type=pathlib.Path, required=True)
     parser.add_argument("--source", required=True, help="author, title and year of the text")
     parser.add_argument("--full", type=pathlib.Path, required=True)
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("tests/gold/smollm2"))
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--top", type=int, default=0, help="ids to store for each position")
     parser.add_argument("--check64", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -154,12 +218,12 @@ def main():
     ids = tokenize(reader, read_text(options.text)[:40 * N_TOKENS])[:N_TOKENS]
     assert len(ids) == N_TOKENS, f"the text has only {len(ids)} tokens"
     model = load_model(reader)
-    full = np.lib.format.open_memmap(options.full, "w+", "<f4", (len(ids), 49152))
+    full = np.lib.format.open_memmap(options.full, "w+", "<f4", (len(ids), model.config.vocab_size))
     for start, logits in run(model, ids):
         full[start:start + len(logits)] = logits
     options.out.mkdir(parents=True, exist_ok=True)
-    mean_nll = write_fixture(options.out, ids, full)
-    meta = {"made_by": "tools/reference/smollm2_reference.py", "text": options.source,
+    mean_nll = write_fixture(options.out, ids, full, options.top)
+    meta = {"made_by": "tools/reference/gguf_reference.py", "text": options.source,
             "model_sha256": hashlib.sha256(options.model.read_bytes()).hexdigest(),
             "torch": torch.__version__, "transformers": transformers.__version__,
             "gguf": "0.19.0", "tokens": len(ids), "mean_nll": mean_nll}
