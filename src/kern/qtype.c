@@ -5,14 +5,22 @@
 #include "kern/quant/dequant.h"
 
 const struct qtype qtypes[] = {
-    { QT_F32,  "F32",   1,  4,          CLASS_F32,  dequant_f32  },
-    { QT_F16,  "F16",   1,  2,          CLASS_F32,  dequant_f16  },
-    { QT_BF16, "BF16",  1,  2,          CLASS_BF16, dequant_bf16 },
-    { QT_Q4_0, "Q4_0", 32,  Q4_0_BYTES, CLASS_Q8,   dequant_q4_0 },
-    { QT_Q4_1, "Q4_1", 32,  Q4_1_BYTES, CLASS_Q8,   dequant_q4_1 },
-    { QT_Q8_0, "Q8_0", 32,  Q8_0_BYTES, CLASS_Q8,   dequant_q8_0 },
-    { QT_Q4_K, "Q4_K", 256, Q4_K_BYTES, CLASS_Q8,   dequant_q4_k },
-    { QT_Q6_K, "Q6_K", 256, Q6_K_BYTES, CLASS_Q8,   dequant_q6_k },
+    { QT_F32,    "F32",    1,   4,            CLASS_F32,  dequant_f32    },
+    { QT_F16,    "F16",    1,   2,            CLASS_F32,  dequant_f16    },
+    { QT_BF16,   "BF16",   1,   2,            CLASS_BF16, dequant_bf16   },
+    { QT_Q4_0,   "Q4_0",   32,  Q4_0_BYTES,   CLASS_Q8,   dequant_q4_0   },
+    { QT_Q4_1,   "Q4_1",   32,  Q4_1_BYTES,   CLASS_Q8,   dequant_q4_1   },
+    { QT_Q5_0,   "Q5_0",   32,  Q5_0_BYTES,   CLASS_Q8,   dequant_q5_0   },
+    { QT_Q5_1,   "Q5_1",   32,  Q5_1_BYTES,   CLASS_Q8,   dequant_q5_1   },
+    { QT_Q8_0,   "Q8_0",   32,  Q8_0_BYTES,   CLASS_Q8,   dequant_q8_0   },
+    { QT_IQ4_NL, "IQ4_NL", 32,  IQ4_NL_BYTES, CLASS_Q8,   dequant_iq4_nl },
+    { QT_MXFP4,  "MXFP4",  32,  MXFP4_BYTES,  CLASS_Q8,   dequant_mxfp4  },
+    { QT_Q2_K,   "Q2_K",   256, Q2_K_BYTES,   CLASS_Q8,   dequant_q2_k   },
+    { QT_Q3_K,   "Q3_K",   256, Q3_K_BYTES,   CLASS_Q8,   dequant_q3_k   },
+    { QT_Q4_K,   "Q4_K",   256, Q4_K_BYTES,   CLASS_Q8,   dequant_q4_k   },
+    { QT_Q5_K,   "Q5_K",   256, Q5_K_BYTES,   CLASS_Q8,   dequant_q5_k   },
+    { QT_Q6_K,   "Q6_K",   256, Q6_K_BYTES,   CLASS_Q8,   dequant_q6_k   },
+    { QT_IQ4_XS, "IQ4_XS", 256, IQ4_XS_BYTES, CLASS_Q8,   dequant_iq4_xs },
     { 0 }
 };
 

@@ -11,8 +11,9 @@
 #include <stdint.h>
 
 enum qtype_id {                           /* ggml's numbers, as stored in GGUF */
-    QT_F32 = 0, QT_F16 = 1, QT_Q4_0 = 2, QT_Q4_1 = 3, QT_Q8_0 = 8,
-    QT_Q4_K = 12, QT_Q6_K = 14, QT_BF16 = 30,
+    QT_F32 = 0, QT_F16 = 1, QT_Q4_0 = 2, QT_Q4_1 = 3, QT_Q5_0 = 6, QT_Q5_1 = 7, QT_Q8_0 = 8,
+    QT_Q2_K = 10, QT_Q3_K = 11, QT_Q4_K = 12, QT_Q5_K = 13, QT_Q6_K = 14, QT_IQ4_NL = 20,
+    QT_IQ4_XS = 23, QT_BF16 = 30, QT_MXFP4 = 39,
 };
 
 /*

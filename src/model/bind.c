@@ -42,7 +42,8 @@ static bool readable(const struct binding *b, const struct tensor *t)
 {
     return t->qtype || fail(b->err, ERR_UNSUPPORTED, "%s: tensor %s is stored as %s, which this "
                             "build cannot read; use a file with F32, F16, BF16, Q8_0, Q4_0, Q4_1, "
-                            "Q4_K or Q6_K weights", b->file, t->name, t->type_name);
+                            "Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL, IQ4_XS or MXFP4 weights",
+                            b->file, t->name, t->type_name);
 }
 
 /* A vector as f32: gains and biases meet f32 arithmetic only. */

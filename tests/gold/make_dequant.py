@@ -6,7 +6,8 @@
 A file is the raw blocks of one row (K elements) followed by K little-endian f32 from
 gguf.quants.dequantize.  Bytes are random; every f16 field (scales, minima, F16 values) is
 drawn from halves that matter: 0, -0, subnormals of both signs, the largest, and ordinary
-ones.  No NaN or infinity: their bits after arithmetic are nobody's contract.
+ones.  No NaN or infinity: their bits after arithmetic are nobody's contract.  (MXFP4's
+largest scales give infinities, which have only one form.)
 """
 import pathlib
 
@@ -19,7 +20,10 @@ SPECIAL = [0x0000, 0x8000, 0x0001, 0x8001, 0x03ff, 0x83ff, 0x0400, 0x8400, 0x7bf
 # type: (elements, offsets of f16 fields in a block)
 KINDS = {"F32": (64, []), "F16": (128, [0]), "BF16": (128, []), "Q4_0": (1024, [0]),
          "Q4_1": (1024, [0, 2]), "Q8_0": (1024, [0]), "Q4_K": (3072, [0, 2]),
-         "Q6_K": (3072, [208])}
+         "Q6_K": (3072, [208]), "Q5_0": (1024, [0]), "Q5_1": (1024, [0, 2]),
+         "IQ4_NL": (1024, [0]), "MXFP4": (2048, []), "Q2_K": (3072, [80, 82]),
+         "Q3_K": (3072, [108]), "Q5_K": (3072, [0, 2]), "IQ4_XS": (3072, [0])}
+EXPONENTS = [0, 1, 2, 3, 126, 127, 128, 129, 250, 251, 252, 253, 254, 255]      # of MXFP4
 
 
 def halves(rng, n):
@@ -46,11 +50,13 @@ def main():
         raw = rng.integers(0, 256, (k // block, size)).astype(np.uint8)
         for at in fields:
             raw[:, at:at + 2] = halves(rng, k // block).view(np.uint8).reshape(-1, 2)
+        if name == "MXFP4":
+            raw[:len(EXPONENTS), 0] = EXPONENTS
         if name in ("F32", "BF16"):
             raw = finite(raw.reshape(-1), name)
         raw = raw.reshape(1, -1)
         values = gguf.quants.dequantize(raw, qtype).astype("<f4").reshape(-1)
-        assert values.size == k and np.isfinite(values).all()
+        assert values.size == k and not np.isnan(values).any()
         (HERE / (name.lower() + ".bin")).write_bytes(raw.tobytes() + values.tobytes())
 
 

@@ -52,7 +52,7 @@ static void test_names(void)
         EXPECT(strcmp(qtype_ggml_name(id), t->name) == 0);
         EXPECT(qtype_named(t->name) == t);
     }
-    EXPECT(known == 8);
+    EXPECT(known == 16);
     EXPECT(qtype_named("q4_k") == qtype_find(QT_Q4_K));
     EXPECT(qtype_named("q4_") == NULL && qtype_named("q4_k_m") == NULL && !qtype_named(""));
     EXPECT(qtype_find(43) == NULL && strcmp(qtype_ggml_name(43), "?") == 0);

@@ -15,6 +15,27 @@ struct problem {
     const float *values;                  /* what x stands for, [rows][k] */
 };
 
+/* Where a type's blocks hold f16 scales and how large |minimum| / dmin can be. */
+static const struct layout {
+    enum qtype_id id;
+    int d, dmin;                          /* byte offsets; -1: none */
+    int times;                            /* largest factor of dmin */
+} layouts[] = {
+    { QT_Q4_0, 0, -1, 0 },  { QT_Q4_1, 0, 2, 1 },   { QT_Q5_0, 0, -1, 0 },  { QT_Q5_1, 0, 2, 1 },
+    { QT_Q8_0, 0, -1, 0 },  { QT_IQ4_NL, 0, -1, 0 }, { QT_Q2_K, 80, 82, 15 },
+    { QT_Q3_K, 108, -1, 0 }, { QT_Q4_K, 0, 2, 63 }, { QT_Q5_K, 0, 2, 63 },
+    { QT_Q6_K, 208, -1, 0 }, { QT_IQ4_XS, 0, -1, 0 },
+};
+
+static const struct layout *layout_of(const struct qtype *type)
+{
+    static const struct layout none = { QT_F32, -1, -1, 0 };
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
+        if (layouts[i].id == type->id)
+            return &layouts[i];
+    return &none;
+}
+
 /* A half: a power of two for exact inputs; else any size, now and then 0 or subnormal. */
 static void put_scale(struct tester *t, uint8_t *to, enum fill how)
 {
@@ -26,38 +47,34 @@ static void put_scale(struct tester *t, uint8_t *to, enum fill how)
     memcpy(to, &h, sizeof h);
 }
 
+/* MXFP4: 2^-1 .. 2^1, or 2^-28 .. 2^3, now and then the smallest. */
+static uint8_t exponent(struct tester *t, enum fill how)
+{
+    if (how == FILL_EXACT)
+        return (uint8_t)(127 + t_below(t, 3));
+    return (uint8_t)(t_below(t, 16) ? 100 + t_below(t, 32) : t_below(t, 4));
+}
+
 static void fill_weight_block(struct tester *t, const struct problem *p, uint8_t *w)
 {
+    const struct layout *at = layout_of(p->type);
     for (size_t i = 0; i < p->type->block_bytes; i++)
         w[i] = (uint8_t)t_random(t);
-    float f = t_value(t, p->fill);
-    f16 h = f32_to_f16(f);
-    bf16 b = f32_to_bf16(f);
-    switch (p->type->id) {
-    case QT_F32:
-        memcpy(w, &f, 4);
-        break;
-    case QT_F16:
-        memcpy(w, &h, 2);
-        break;
-    case QT_BF16:
-        memcpy(w, &b, 2);
-        break;
-    case QT_Q4_1:
-    case QT_Q4_K:
-        put_scale(t, w + 2, p->fill);
-        put_scale(t, w, p->fill);
-        break;
-    case QT_Q4_0:
-    case QT_Q8_0:
-        put_scale(t, w, p->fill);
-        break;
-    case QT_Q6_K:
-        put_scale(t, w + 208, p->fill);
-        for (size_t i = 192; i < 208 && p->fill == FILL_EXACT; i++)
-            w[i] = (uint8_t)(t_below(t, 17) - 8);
-        break;
+    if (p->type->block == 1) {
+        float f = t_value(t, p->fill);
+        f16 h = f32_to_f16(f);
+        bf16 b = f32_to_bf16(f);
+        const void *from = p->type->id == QT_F32 ? (void *)&f : p->type->id == QT_F16 ? &h : &b;
+        memcpy(w, from, p->type->block_bytes);
     }
+    if (at->d >= 0)
+        put_scale(t, w + at->d, p->fill);
+    if (at->dmin >= 0)
+        put_scale(t, w + at->dmin, p->fill);
+    if (p->type->id == QT_MXFP4)
+        w[0] = exponent(t, p->fill);
+    for (size_t i = 192; i < 208 && p->type->id == QT_Q6_K && p->fill == FILL_EXACT; i++)
+        w[i] = (uint8_t)(t_below(t, 17) - 8);
 }
 
 static void fill_weights(struct tester *t, struct problem *p)
@@ -108,18 +125,25 @@ static void fill_acts(struct tester *t, struct problem *p)
 /* A bound of |minimum| in the block that holds element i; 0 for types without one. */
 static double min_of(const struct problem *p, const uint8_t *row, size_t i)
 {
+    const struct layout *at = layout_of(p->type);
     f16 h;
-    memcpy(&h, row + i / p->type->block * p->type->block_bytes + 2, 2);
-    if (p->type->id == QT_Q4_1)
-        return fabs((double)f16_to_f32(h));
-    return p->type->id == QT_Q4_K ? 63 * fabs((double)f16_to_f32(h)) : 0;
+    if (at->dmin < 0)
+        return 0;
+    memcpy(&h, row + i / p->type->block * p->type->block_bytes + at->dmin, 2);
+    return at->times * fabs((double)f16_to_f32(h));
+}
+
+/* What flushing denormals may take from a weight: MXFP4's scales 2^-128 and 2^-127. */
+static double flushed_of(const struct problem *p)
+{
+    return p->type->id == QT_MXFP4 ? 12 * 0x1p-127 : 0;
 }
 
 /*
  * y in float64 and how far rounding may take it.  Every partial sum is at most S, the
  * sum of |d q x| + |m x|, and a value meets at most k + 8 roundings of 2^-24 (a chain
  * of k fma; for blocks fewer, but the scale's product, the activation's value d q and
- * a dequantised weight are rounded as well).
+ * a dequantised weight are rounded as well).  Scales that are denormal may count as zero.
  */
 static void product_f64(const struct problem *p, size_t t, double *y, double *bound)
 {
@@ -127,14 +151,15 @@ static void product_f64(const struct problem *p, size_t t, double *y, double *bo
     for (size_t o = 0; o < p->n; o++) {
         const uint8_t *row = p->w + o * p->row_bytes;
         const float *x = p->values + t * p->k;
-        double sum = 0, size = 0;
+        double sum = 0, size = 0, lost = 1e-37;
         p->type->dequant(w, row, p->k);
         for (size_t i = 0; i < p->k; i++) {
             sum += (double)w[i] * (double)x[i];
+            lost += flushed_of(p) * fabs((double)x[i]);
             size += (fabs((double)w[i]) + 2 * min_of(p, row, i)) * fabs((double)x[i]);
         }
         y[o] = sum;
-        bound[o] = p->fill == FILL_EXACT ? 0 : size * (double)(p->k + 8) * 0x1p-24 + 1e-37;
+        bound[o] = p->fill == FILL_EXACT ? 0 : size * (double)(p->k + 8) * 0x1p-24 + lost;
     }
 }
 
@@ -202,6 +227,13 @@ static void check_splits(struct tester *t, struct problem p)
     t_end(t);
 }
 
+/* A byte that makes a float: it may hold a NaN when it is anything. */
+static bool is_scale(const struct qtype *type, int at)
+{
+    const struct layout *l = layout_of(type);
+    return at / 2 * 2 == l->d || at / 2 * 2 == l->dmin || (type->id == QT_MXFP4 && at == 0);
+}
+
 /* Activations of -127..127 and weights at both ends: no sum may wrap or saturate. */
 static void check_extremes(struct tester *t, struct problem p)
 {
@@ -218,15 +250,28 @@ static void check_extremes(struct tester *t, struct problem p)
     }
     static const uint8_t ends[] = { 0x80, 0xff, 0x7f, 0x00 };
     for (size_t i = 0; i < p.n * p.row_bytes; i++)
-        if (i % p.row_bytes % p.type->block_bytes > 3)    /* leaves the first scales finite */
-            p.w[i] = p.type->id == QT_Q6_K && i % p.row_bytes % 210 == 209
-                         ? 0x3c : ends[i / p.row_bytes % 4];
+        if (!is_scale(p.type, (int)(i % p.row_bytes % p.type->block_bytes)))
+            p.w[i] = ends[i / p.row_bytes % 4];
     p.x.q = q;
     p.x.sum = sum;
     float *want = take_y(t, &p), *got = take_y(t, &p);
     run(t->ref, &p, want, 0, p.n, 0, p.rows);
     run(t->k, &p, got, 0, p.n, 0, p.rows);
     t_same_bytes(t, got, want, p.rows * p.y_stride * sizeof *got, "y at the extremes");
+    t_end(t);
+}
+
+/* Every exponent of MXFP4, also those whose scale or product is no normal number. */
+static void check_exponents(struct tester *t, struct problem p)
+{
+    begin(t, &p);
+    for (size_t o = 0; o < p.n; o++)
+        for (size_t b = 0; b < p.k / 32; b++)
+            p.w[o * p.row_bytes + b * p.type->block_bytes] = (uint8_t)(o * (p.k / 32) + b);
+    float *want = take_y(t, &p), *got = take_y(t, &p);
+    run(t->ref, &p, want, 0, p.n, 0, p.rows);
+    run(t->k, &p, got, 0, p.n, 0, p.rows);
+    t_same(t, got, want, p.rows * p.y_stride, "y and the gaps");
     t_end(t);
 }
 
@@ -252,6 +297,10 @@ static void check_type(struct tester *t, enum qtype_id id)
     check_splits(t, p);
     if (p.type->numeric == CLASS_Q8)
         check_extremes(t, p);
+    p.n = 256;
+    p.k = 32;
+    if (id == QT_MXFP4)
+        check_exponents(t, p);
 }
 
 void check_gemm_f32(struct tester *t)
@@ -279,9 +328,39 @@ void check_gemm_q4_1(struct tester *t)
     check_type(t, QT_Q4_1);
 }
 
+void check_gemm_q5_0(struct tester *t)
+{
+    check_type(t, QT_Q5_0);
+}
+
+void check_gemm_q5_1(struct tester *t)
+{
+    check_type(t, QT_Q5_1);
+}
+
 void check_gemm_q8_0(struct tester *t)
 {
     check_type(t, QT_Q8_0);
+}
+
+void check_gemm_iq4_nl(struct tester *t)
+{
+    check_type(t, QT_IQ4_NL);
+}
+
+void check_gemm_mxfp4(struct tester *t)
+{
+    check_type(t, QT_MXFP4);
+}
+
+void check_gemm_q2_k(struct tester *t)
+{
+    check_type(t, QT_Q2_K);
+}
+
+void check_gemm_q3_k(struct tester *t)
+{
+    check_type(t, QT_Q3_K);
 }
 
 void check_gemm_q4_k(struct tester *t)
@@ -289,7 +368,17 @@ void check_gemm_q4_k(struct tester *t)
     check_type(t, QT_Q4_K);
 }
 
+void check_gemm_q5_k(struct tester *t)
+{
+    check_type(t, QT_Q5_K);
+}
+
 void check_gemm_q6_k(struct tester *t)
 {
     check_type(t, QT_Q6_K);
+}
+
+void check_gemm_iq4_xs(struct tester *t)
+{
+    check_type(t, QT_IQ4_XS);
 }

@@ -50,9 +50,17 @@
     X(gemm_bf16)        \
     X(gemm_q4_0)        \
     X(gemm_q4_1)        \
+    X(gemm_q5_0)        \
+    X(gemm_q5_1)        \
     X(gemm_q8_0)        \
+    X(gemm_iq4_nl)      \
+    X(gemm_mxfp4)       \
+    X(gemm_q2_k)        \
+    X(gemm_q3_k)        \
     X(gemm_q4_k)        \
+    X(gemm_q5_k)        \
     X(gemm_q6_k)        \
+    X(gemm_iq4_xs)      \
     X(amx_order)
 
 enum fill {

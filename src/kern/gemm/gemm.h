@@ -13,15 +13,21 @@
  *
  * Orders (kern/qtype.h says the classes; bits are equal at every level, for every
  * split of n and rows):
- *   Q4_0, Q8_0  per 32: acc = fma(dw * dx, (float)isum, acc); isum = sum q_w * q_x
- *               with q_w signed (Q4_0: nibble - 8)
- *   Q4_1        per 32: acc = fma(dw * dx, (float)isum, acc), then
+ *   Q4_0 Q5_0 Q8_0 IQ4_NL MXFP4
+ *               per 32: acc = fma(dw * dx, (float)isum, acc); isum = sum q_w * q_x with q_w
+ *               signed (nibble - 8, q - 16, q, the code); MXFP4's dw = 2^(e - 128), which
+ *               flushed denormals make zero for e = 0 and 1
+ *   Q4_1 Q5_1   per 32: acc = fma(dw * dx, (float)isum, acc), then
  *                       acc = fma(mw * dx, (float)sum_x, acc)
- *   Q4_K        per 32: s = d * sc (exact), m = dmin * mn (exact):
+ *   Q4_K Q5_K   per 32: s = d * sc (exact), m = dmin * mn (exact):
  *                       acc = fma(s * dx, (float)isum, acc), then
  *                       acc = fma(-m * dx, (float)sum_x, acc)
- *   Q6_K        per 32: isum = sc0 * i0 + sc1 * i1 (exact int32):
- *                       acc = fma(d * dx, (float)isum, acc)
+ *   IQ4_XS      per 32: s = d * (ls - 32) (exact): acc = fma(s * dx, (float)isum, acc)
+ *   Q3_K Q6_K   per 32: isum = sc0 * i0 + sc1 * i1 (exact int32, a scale per 16; q_w and
+ *                       sc signed): acc = fma(d * dx, (float)isum, acc)
+ *   Q2_K        per 32: isum = sc0 * i0 + sc1 * i1, msum = mn0 * sum0_x + mn1 * sum1_x:
+ *                       acc = fma(d * dx, (float)isum, acc), then
+ *                       acc = fma(-dmin * dx, (float)msum, acc)
  *   acc starts at +0.
  * No split of k, no allocation; cannot fail.  Pieces of n at multiples of 16 rows and of
  * 128 KB of weights or more are the fastest.
@@ -46,13 +52,20 @@ typedef void gemm_fn(float *y, size_t y_stride, const void *w, size_t row_bytes,
                      const struct acts *x, size_t rows, size_t n, size_t k);
 
 typedef gemm_fn gemm_f32_fn, gemm_f16_fn, gemm_bf16_fn, gemm_q4_0_fn, gemm_q4_1_fn,
-                gemm_q8_0_fn, gemm_q4_k_fn, gemm_q6_k_fn;
+                gemm_q5_0_fn, gemm_q5_1_fn, gemm_q8_0_fn, gemm_iq4_nl_fn, gemm_mxfp4_fn,
+                gemm_q2_k_fn, gemm_q3_k_fn, gemm_q4_k_fn, gemm_q5_k_fn, gemm_q6_k_fn,
+                gemm_iq4_xs_fn;
 
-gemm_fn gemm_f32_c, gemm_f16_c, gemm_bf16_c, gemm_q4_0_c, gemm_q4_1_c, gemm_q8_0_c,
-        gemm_q4_k_c, gemm_q6_k_c;
+gemm_fn gemm_f32_c, gemm_f16_c, gemm_bf16_c, gemm_q4_0_c, gemm_q4_1_c, gemm_q5_0_c,
+        gemm_q5_1_c, gemm_q8_0_c, gemm_iq4_nl_c, gemm_mxfp4_c, gemm_q2_k_c, gemm_q3_k_c,
+        gemm_q4_k_c, gemm_q5_k_c, gemm_q6_k_c, gemm_iq4_xs_c;
 gemm_fn gemm_f32_avx2, gemm_f16_avx2, gemm_bf16_avx2, gemm_q4_0_avx2, gemm_q4_1_avx2,
-        gemm_q8_0_avx2, gemm_q4_k_avx2, gemm_q6_k_avx2;
+        gemm_q5_0_avx2, gemm_q5_1_avx2, gemm_q8_0_avx2, gemm_iq4_nl_avx2, gemm_mxfp4_avx2,
+        gemm_q2_k_avx2, gemm_q3_k_avx2, gemm_q4_k_avx2, gemm_q5_k_avx2, gemm_q6_k_avx2,
+        gemm_iq4_xs_avx2;
 gemm_fn gemm_f32_avx512, gemm_f16_avx512, gemm_bf16_avx512, gemm_q4_0_avx512, gemm_q4_1_avx512,
-        gemm_q8_0_avx512, gemm_q4_k_avx512, gemm_q6_k_avx512;
+        gemm_q5_0_avx512, gemm_q5_1_avx512, gemm_q8_0_avx512, gemm_iq4_nl_avx512,
+        gemm_mxfp4_avx512, gemm_q2_k_avx512, gemm_q3_k_avx512, gemm_q4_k_avx512,
+        gemm_q5_k_avx512, gemm_q6_k_avx512, gemm_iq4_xs_avx512;
 
 #endif

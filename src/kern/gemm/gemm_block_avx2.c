@@ -1,5 +1,5 @@
 /*
- * Q4_0, Q4_1, Q8_0 with AVX2.  Per block of 32 and 8 rows: transpose, then eight
+ * Weights in blocks of 32 with AVX2.  Per block and 8 rows: transpose, then eight
  * VPMADDUBSW per token.
  */
 #if defined(__x86_64__)
@@ -7,121 +7,132 @@
 #include "kern/gemm/gemm_tile_avx2.h"
 #include "kern/quant/blocks.h"
 
-/* Elements 0..15 of 8 rows are the low nibbles, 16..31 the high ones. */
-static inline void load_nibbles(__m256i w[8], const uint8_t *qs, size_t row_bytes)
+typedef void load_fn(struct block *to, const uint8_t *w, size_t row_bytes);
+
+static inline __attribute__((always_inline)) void
+tile_blocks(const struct tile *g, load_fn *load, size_t bytes, dot_fn *dot, int bias,
+            bool has_min)
 {
-    __m256i low = _mm256_set1_epi8(15), v[4];
-    load_8x16(v, qs, row_bytes);
+    __m256 acc[TOKENS];
+    const uint8_t *w = g->w;
+    clear_tile(acc, g->n_tokens);
+    for (size_t b = 0; b < g->k / 32; b++, w += bytes) {
+        struct block block;
+        fetch_ahead(g, b * LANES * bytes, LANES * bytes);
+        load(&block, w, g->row_bytes);
+        add_block(acc, g, &block, b, dot, bias, has_min);
+    }
+    store_tile(g, acc, g->n_tokens);
+}
+
+static inline void load_q4_0(struct block *to, const uint8_t *w, size_t row_bytes)
+{
+    to->d = low_f16(gather_rows(w, row_bytes));
+    load_nibbles(to->q, w + 2, row_bytes);
+}
+
+static inline void load_q4_1(struct block *to, const uint8_t *w, size_t row_bytes)
+{
+    __m256i dm = gather_rows(w, row_bytes);
+    to->d = low_f16(dm);
+    to->m = high_f16(dm);
+    load_nibbles(to->q, w + 4, row_bytes);
+}
+
+/* Bit i of qh as bit 4 of element i. */
+static inline void add_fifth_bits(__m256i w[8], __m256i qh)
+{
+    __m256i own = _mm256_broadcastsi128_si256(_mm_setr_epi32(0, 0x04040404, 0x08080808,
+                                                             0x0c0c0c0c));
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) {
-        w[j] = _mm256_and_si256(v[j], low);
-        w[j + 4] = _mm256_and_si256(_mm256_srli_epi16(v[j], 4), low);
+    for (int i = 0; i < 4; i++) {                         /* byte i of qh in all four bytes */
+        __m256i h = _mm256_shuffle_epi8(qh, _mm256_add_epi8(own, _mm256_set1_epi8((char)i)));
+        w[2 * i] = add_where(w[2 * i], h, _mm256_set1_epi32(0x08040201), 16);
+        w[2 * i + 1] = add_where(w[2 * i + 1], h, _mm256_set1_epi32((int)0x80402010), 16);
     }
 }
 
-/* Sums of 32 products of nibbles: in 16 bits at most 8 * 2 * 15 * 127 = 30480. */
-static inline __m256i dot_nibbles(const __m256i w[8], const int8_t *x)
+static inline void load_q5_0(struct block *to, const uint8_t *w, size_t row_bytes)
 {
-    __m256i sum = _mm256_maddubs_epi16(w[0], broadcast_4(x));
-#pragma GCC unroll 8
-    for (int j = 1; j < 8; j++)
-        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w[j], broadcast_4(x + 4 * j)));
-    return sum_pairs(sum);
+    to->d = low_f16(gather_rows(w, row_bytes));
+    load_nibbles(to->q, w + 6, row_bytes);
+    add_fifth_bits(to->q, gather_rows(w + 2, row_bytes));
 }
 
-/* Sums of 32 products of bytes as |w| * (x with w's sign): 2 * 128 * 127 = 32512. */
-static inline __m256i dot_bytes(const __m256i w[8], const int8_t *x)
+static inline void load_q5_1(struct block *to, const uint8_t *w, size_t row_bytes)
 {
-    __m256i sum = _mm256_setzero_si256();
-#pragma GCC unroll 8
-    for (int j = 0; j < 8; j++) {
-        __m256i signed_x = _mm256_sign_epi8(broadcast_4(x + 4 * j), w[j]);
-        __m256i words = _mm256_maddubs_epi16(_mm256_abs_epi8(w[j]), signed_x);
-        sum = _mm256_add_epi32(sum, sum_pairs(words));
-    }
-    return sum;
+    __m256i dm = gather_rows(w, row_bytes);
+    to->d = low_f16(dm);
+    to->m = high_f16(dm);
+    load_nibbles(to->q, w + 8, row_bytes);
+    add_fifth_bits(to->q, gather_rows(w + 4, row_bytes));
 }
 
-/* acc + d * dx * isum */
-static inline __m256 add_block(__m256 acc, __m256 d, float dx, __m256i isum)
+static inline void load_q8_0(struct block *to, const uint8_t *w, size_t row_bytes)
 {
-    return _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(dx)), _mm256_cvtepi32_ps(isum), acc);
+    to->d = low_f16(gather_rows(w, row_bytes));
+    load_8x16(to->q, w + 2, row_bytes);
+    load_8x16(to->q + 4, w + 18, row_bytes);
+}
+
+static inline void load_iq4_nl(struct block *to, const uint8_t *w, size_t row_bytes)
+{
+    to->d = low_f16(gather_rows(w, row_bytes));
+    load_codes(to->q, w + 2, row_bytes, iq4_codes, 0);
+}
+
+/* The scale as mxfp4_scale has it. */
+static inline void load_mxfp4(struct block *to, const uint8_t *w, size_t row_bytes)
+{
+    __m256i e = _mm256_and_si256(gather_rows(w, row_bytes), _mm256_set1_epi32(255));
+    __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
+    __m256i small = _mm256_sllv_epi32(_mm256_set1_epi32(1 << 21), e);
+    __m256i is_normal = _mm256_cmpgt_epi32(e, _mm256_set1_epi32(1));
+    to->d = _mm256_castsi256_ps(_mm256_blendv_epi8(small, normal, is_normal));
+    load_codes(to->q, w + 1, row_bytes, mxfp4_codes, 12);
 }
 
 static void tile_q4_0(const struct tile *g)
 {
-    __m256 acc[TOKENS];
-    const uint8_t *w = g->w;
-    size_t stride = g->k / 32;
-    clear_tile(acc, g->n_tokens);
-    for (size_t b = 0; b < stride; b++, w += Q4_0_BYTES) {
-        __m256i q[8];
-        __m256 d = low_f16(gather_rows(w, g->row_bytes));
-        fetch_ahead(g, b * LANES * Q4_0_BYTES, LANES * Q4_0_BYTES);
-        load_nibbles(q, w + 2, g->row_bytes);
-        for (size_t t = 0, at = g->t * stride + b; t < g->n_tokens; t++, at += stride) {
-            __m256i isum = dot_nibbles(q, g->x->q + 32 * at);
-            isum = _mm256_sub_epi32(isum, _mm256_set1_epi32(8 * g->x->sum[at]));
-            acc[t] = add_block(acc[t], d, g->x->d[at], isum);
-        }
-    }
-    store_tile(g, acc, g->n_tokens);
+    tile_blocks(g, load_q4_0, Q4_0_BYTES, dot_four_bits, 8, false);
 }
 
 static void tile_q4_1(const struct tile *g)
 {
-    __m256 acc[TOKENS];
-    const uint8_t *w = g->w;
-    size_t stride = g->k / 32;
-    clear_tile(acc, g->n_tokens);
-    for (size_t b = 0; b < stride; b++, w += Q4_1_BYTES) {
-        __m256i q[8], dm = gather_rows(w, g->row_bytes);
-        __m256 d = low_f16(dm), m = high_f16(dm);
-        fetch_ahead(g, b * LANES * Q4_1_BYTES, LANES * Q4_1_BYTES);
-        load_nibbles(q, w + 4, g->row_bytes);
-        for (size_t t = 0, at = g->t * stride + b; t < g->n_tokens; t++, at += stride) {
-            __m256i sum_x = _mm256_set1_epi32(g->x->sum[at]);
-            __m256 a = add_block(acc[t], d, g->x->d[at], dot_nibbles(q, g->x->q + 32 * at));
-            acc[t] = add_block(a, m, g->x->d[at], sum_x);
-        }
-    }
-    store_tile(g, acc, g->n_tokens);
+    tile_blocks(g, load_q4_1, Q4_1_BYTES, dot_four_bits, 0, true);
+}
+
+static void tile_q5_0(const struct tile *g)
+{
+    tile_blocks(g, load_q5_0, Q5_0_BYTES, dot_five_bits, 16, false);
+}
+
+static void tile_q5_1(const struct tile *g)
+{
+    tile_blocks(g, load_q5_1, Q5_1_BYTES, dot_five_bits, 0, true);
 }
 
 static void tile_q8_0(const struct tile *g)
 {
-    __m256 acc[TOKENS];
-    const uint8_t *w = g->w;
-    size_t stride = g->k / 32;
-    clear_tile(acc, g->n_tokens);
-    for (size_t b = 0; b < stride; b++, w += Q8_0_BYTES) {
-        __m256i q[8];
-        __m256 d = low_f16(gather_rows(w, g->row_bytes));
-        fetch_ahead(g, b * LANES * Q8_0_BYTES, LANES * Q8_0_BYTES);
-        load_8x16(q, w + 2, g->row_bytes);
-        load_8x16(q + 4, w + 18, g->row_bytes);
-        for (size_t t = 0, at = g->t * stride + b; t < g->n_tokens; t++, at += stride)
-            acc[t] = add_block(acc[t], d, g->x->d[at], dot_bytes(q, g->x->q + 32 * at));
-    }
-    store_tile(g, acc, g->n_tokens);
+    tile_blocks(g, load_q8_0, Q8_0_BYTES, dot_bytes, 0, false);
 }
 
-void gemm_q4_0_avx2(float *y, size_t y_stride, const void *w, size_t row_bytes,
-                    const struct acts *x, size_t rows, size_t n, size_t k)
+static void tile_iq4_nl(const struct tile *g)
 {
-    gemm_tiles(tile_q4_0, LANES, gemm_q4_0_c, y, y_stride, w, row_bytes, x, rows, n, k);
+    tile_blocks(g, load_iq4_nl, IQ4_NL_BYTES, dot_bytes, 0, false);
 }
 
-void gemm_q4_1_avx2(float *y, size_t y_stride, const void *w, size_t row_bytes,
-                    const struct acts *x, size_t rows, size_t n, size_t k)
+static void tile_mxfp4(const struct tile *g)
 {
-    gemm_tiles(tile_q4_1, LANES, gemm_q4_1_c, y, y_stride, w, row_bytes, x, rows, n, k);
+    tile_blocks(g, load_mxfp4, MXFP4_BYTES, dot_five_bits, 12, false);
 }
 
-void gemm_q8_0_avx2(float *y, size_t y_stride, const void *w, size_t row_bytes,
-                    const struct acts *x, size_t rows, size_t n, size_t k)
-{
-    gemm_tiles(tile_q8_0, LANES, gemm_q8_0_c, y, y_stride, w, row_bytes, x, rows, n, k);
-}
+GEMM_TILES(q4_0, avx2)
+GEMM_TILES(q4_1, avx2)
+GEMM_TILES(q5_0, avx2)
+GEMM_TILES(q5_1, avx2)
+GEMM_TILES(q8_0, avx2)
+GEMM_TILES(iq4_nl, avx2)
+GEMM_TILES(mxfp4, avx2)
 
 #endif

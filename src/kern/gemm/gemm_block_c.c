@@ -1,4 +1,4 @@
-/* Weights in blocks of 32 (Q4_0, Q4_1, Q8_0) in plain C: the definition. */
+/* Weights in blocks of 32 in plain C: the definition. */
 #include <math.h>
 
 #include "kern/gemm/gemm_each_c.h"
@@ -46,20 +46,57 @@ static float dot_q8_0(const uint8_t *w, const struct acts *x, size_t t, size_t k
     return acc;
 }
 
-void gemm_q4_0_c(float *y, size_t y_stride, const void *w, size_t row_bytes,
-                 const struct acts *x, size_t rows, size_t n, size_t k)
+static int32_t dot_q5(const uint8_t *qh, const uint8_t *qs, const int8_t *x)
 {
-    gemm_each(dot_q4_0, y, y_stride, w, row_bytes, x, rows, n, k);
+    int32_t sum = 0;
+    for (int i = 0; i < 32; i++)
+        sum += q5_value(qh, qs, i) * x[i];
+    return sum;
 }
 
-void gemm_q4_1_c(float *y, size_t y_stride, const void *w, size_t row_bytes,
-                 const struct acts *x, size_t rows, size_t n, size_t k)
+static float dot_q5_0(const uint8_t *w, const struct acts *x, size_t t, size_t k)
 {
-    gemm_each(dot_q4_1, y, y_stride, w, row_bytes, x, rows, n, k);
+    float acc = 0;
+    for (size_t b = t * (k / 32); b < (t + 1) * (k / 32); b++, w += Q5_0_BYTES) {
+        int32_t isum = dot_q5(w + 2, w + 6, x->q + 32 * b) - 16 * x->sum[b];
+        acc = fmaf(read_f16(w) * x->d[b], (float)isum, acc);
+    }
+    return acc;
 }
 
-void gemm_q8_0_c(float *y, size_t y_stride, const void *w, size_t row_bytes,
-                 const struct acts *x, size_t rows, size_t n, size_t k)
+static float dot_q5_1(const uint8_t *w, const struct acts *x, size_t t, size_t k)
 {
-    gemm_each(dot_q8_0, y, y_stride, w, row_bytes, x, rows, n, k);
+    float acc = 0;
+    for (size_t b = t * (k / 32); b < (t + 1) * (k / 32); b++, w += Q5_1_BYTES) {
+        int32_t isum = dot_q5(w + 4, w + 8, x->q + 32 * b);
+        acc = fmaf(read_f16(w) * x->d[b], (float)isum, acc);
+        acc = fmaf(read_f16(w + 2) * x->d[b], (float)x->sum[b], acc);
+    }
+    return acc;
 }
+
+static float dot_iq4_nl(const uint8_t *w, const struct acts *x, size_t t, size_t k)
+{
+    float acc = 0;
+    for (size_t b = t * (k / 32); b < (t + 1) * (k / 32); b++, w += IQ4_NL_BYTES)
+        acc = fmaf(read_f16(w) * x->d[b], (float)dot_codes(iq4_codes, w + 2, x->q + 32 * b), acc);
+    return acc;
+}
+
+static float dot_mxfp4(const uint8_t *w, const struct acts *x, size_t t, size_t k)
+{
+    float acc = 0;
+    for (size_t b = t * (k / 32); b < (t + 1) * (k / 32); b++, w += MXFP4_BYTES) {
+        int32_t isum = dot_codes(mxfp4_codes, w + 1, x->q + 32 * b);
+        acc = fmaf(mxfp4_scale(w[0]) * x->d[b], (float)isum, acc);
+    }
+    return acc;
+}
+
+GEMM_EACH(q4_0)
+GEMM_EACH(q4_1)
+GEMM_EACH(q5_0)
+GEMM_EACH(q5_1)
+GEMM_EACH(q8_0)
+GEMM_EACH(iq4_nl)
+GEMM_EACH(mxfp4)

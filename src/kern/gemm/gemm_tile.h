@@ -93,6 +93,15 @@ static inline void gemm_tiles(tile_fn *tile, size_t lanes, gemm_fn *scalar, floa
     }
 }
 
+/* gemm_<type>_<level>: tile_<type> over all of y. */
+#define GEMM_TILES(type, level)                                                              \
+    void gemm_##type##_##level(float *y, size_t y_stride, const void *w, size_t row_bytes,   \
+                               const struct acts *x, size_t rows, size_t n, size_t k)        \
+    {                                                                                        \
+        gemm_tiles(tile_##type, LANES, gemm_##type##_c, y, y_stride, w, row_bytes, x, rows,  \
+                   n, k);                                                                    \
+    }
+
 static inline int32_t four_bytes(const int8_t *x)
 {
     int32_t v;

@@ -149,6 +149,6 @@ struct buf gguf_build_sample(void)
     gguf_build_array(&b, "b.array", GGUF_ARRAY, 1, &raw);
     gguf_build_tensor(&b, "x.weight", 3, 2, QT_F32, 24);
     gguf_build_tensor(&b, "y.weight", 64, 0, QT_Q8_0, 68);
-    gguf_build_tensor(&b, "z.foreign", 32, 0, 6, 22);
+    gguf_build_tensor(&b, "z.foreign", 256, 0, 16, 66);
     return gguf_build_end(&b);
 }

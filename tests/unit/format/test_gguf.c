@@ -136,7 +136,7 @@ static void test_tensors(void)
     const struct tensor *y = tensors_find(&g.tensors, "y.weight");
     EXPECT(y->n_bytes == 68 && y->data == x->data + 64 && y->n_dims == 1 && y->ne[1] == 1);
     const struct tensor *z = tensors_find(&g.tensors, "z.foreign");
-    EXPECT(!z->qtype && !strcmp(z->type_name, "Q5_0") && z->n_bytes == 22 && z->data[0] == 22);
+    EXPECT(!z->qtype && !strcmp(z->type_name, "IQ2_XXS") && z->n_bytes == 66 && z->data[0] == 66);
     gguf_close(&g);
     buf_release(&file);
 }
