@@ -31,7 +31,7 @@ bool bpe_init(struct bpe *b, const struct vocab *v, size_t n_merges, struct err 
     }
     for (uint32_t id = 0; id < v->n; id++) {
         const struct token *t = &v->tok[id];
-        if (!t->used || t->added || !t->bytes_len)
+        if (!t->used || t->added || t->byte || !t->bytes_len)
             continue;
         uint64_t hash = hash_bytes(vocab_bytes(v, id), 0);
         struct whole *w = find_whole(b, vocab_bytes(v, id), hash);
@@ -45,6 +45,7 @@ void bpe_release(struct bpe *b)
     mem_give(b->whole);
     mem_give((void *)b->whole_state);
     pair_map_release(&b->merges);
+    spm_release(&b->spm);
     *b = (struct bpe){ 0 };
 }
 
@@ -70,6 +71,11 @@ bool bpe_add_merge(struct bpe *b, struct bytes left, struct bytes right, struct 
     if (!pair_map_put(&b->merges, (uint32_t)l, (uint32_t)r, b->n_merges++, (uint32_t)id))
         return fail(err, ERR_MEMORY, "no memory for %u merges", b->n_merges);
     return true;
+}
+
+bool bpe_score(struct bpe *b, const float *score, struct err *err)
+{
+    return spm_init(&b->spm, b->vocab, score, err);
 }
 
 enum { MIN_CACHED_TEXT = 2048, MAX_CACHE_LINES = 1 << 15 };
@@ -156,12 +162,16 @@ bool bpe_finish(struct bpe *b, struct err *err)
     return true;
 }
 
-/* Appends one symbol for each byte that has a token. */
+/* Appends one symbol for each byte that has a token, or for each character. */
 static bool put_symbols(const struct bpe *b, struct bytes piece, struct ids *out,
                         struct err *err)
 {
     if (!ids_reach(out, piece.len))
         return fail(err, ERR_MEMORY, "no memory for the tokens of %zu bytes", piece.len);
+    if (b->vocab->chars) {
+        bpe_put_chars(b, piece, out);
+        return true;
+    }
     for (size_t i = 0; i < piece.len; i++) {
         int64_t k = b->vocab->byte_id[piece.at[i]];
         if (k == NO_TOKEN)
@@ -248,6 +258,8 @@ static bool encode_by_merges(const struct bpe *b, struct bytes piece, const stru
     if (!b->stage_two && !put_symbols(b, piece, out, err))
         return false;
     if (!bpe_merge(b, UINT32_MAX, out, before, s, err))
+        return false;
+    if (b->vocab->chars && !bpe_place_loose(b, out, before, err))
         return false;
     if (whole->id1) {
         bool alone = out->n == before + 1 && out->at[before] == whole->id1 - 1;

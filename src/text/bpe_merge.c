@@ -2,17 +2,19 @@
 
 enum { SHORT_PIECE = 32 };                /* symbols; above, the heap is faster */
 
-#define NO_RANK UINT32_MAX
 #define DEAD UINT32_MAX                   /* no symbol there */
 
 /* The merges that count: those of rank below limit. */
 struct rules {
     const struct pair_map *merges;
+    const struct spm *scores;             /* NULL: by the list of merges */
     uint32_t limit;
 };
 
 static uint32_t rank_of(struct rules r, uint32_t left, uint32_t right, uint32_t *merged)
 {
+    if (r.scores)
+        return spm_rank(r.scores, left, right, merged);
     const struct pair_slot *s = pair_map_find(r.merges, left, right);
     if (!s || s->a >= r.limit)
         return NO_RANK;
@@ -161,7 +163,7 @@ static void link_all(struct rules r, const uint32_t *id, uint32_t n, struct bpe_
 bool bpe_merge(const struct bpe *b, uint32_t limit, struct ids *v, size_t from,
                struct bpe_scratch *s, struct err *err)
 {
-    struct rules r = { &b->merges, limit };
+    struct rules r = { &b->merges, b->spm.vocab ? &b->spm : NULL, limit };
     size_t n = v->n - from;
     uint32_t *id = v->at + from;
     if (n <= SHORT_PIECE) {

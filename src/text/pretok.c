@@ -147,30 +147,93 @@ static size_t next_exaone_moe_ascii(const uint8_t *at, const uint8_t *end)
 }
 
 /*
- * The model's own pattern says (?i:'s|...), and under Unicode's case folding U+017F, the
+ * The models' own patterns say (?i:'s|...), and under Unicode's case folding U+017F, the
  * long s, is an s too: 'ſ is cut off as a contraction.  No other letter of the seven has
  * a third form.
  */
-static size_t next_exaone_moe(const uint8_t *at, const uint8_t *end)
+static size_t long_s(const uint8_t *at, const uint8_t *end)
 {
-    static const uint8_t long_s[] = { '\'', 0xC5, 0xBF };
-    if ((size_t)(end - at) >= sizeof long_s && !memcmp(at, long_s, sizeof long_s))
-        return sizeof long_s;
-    return next_exaone_moe_ascii(at, end);
+    static const uint8_t text[] = { '\'', 0xC5, 0xBF };
+    bool found = (size_t)(end - at) >= sizeof text && !memcmp(at, text, sizeof text);
+    return found ? sizeof text : 0;
 }
 
+static size_t next_exaone_moe(const uint8_t *at, const uint8_t *end)
+{
+    size_t n = long_s(at, end);
+    return n ? n : next_exaone_moe_ascii(at, end);
+}
+
+/* \p{N}{1,most}, from a number. */
+static size_t numbers(const uint8_t *at, const uint8_t *end, unsigned most)
+{
+    const uint8_t *p = at;
+    struct unit u = unit_at(p, end);
+    for (; most && (u.class & UC_NUMBER); most--, u = unit_at(p, end))
+        p += u.len;
+    return (size_t)(p - at);
+}
+
+/* LLaMA 3's and Qwen2's patterns, which differ in how many digits are one piece. */
+static inline size_t llama3_or_qwen2(const uint8_t *at, const uint8_t *end, unsigned digits)
+{
+    size_t n = contraction(at, end, 0x20);
+    n = n ? n : long_s(at, end);
+    if (n)
+        return n;
+    struct unit u = unit_at(at, end), v = unit_at(at + u.len, end);
+    bool is_break = u.cp == '\r' || u.cp == '\n';
+    if (u.class & UC_LETTER)
+        return (size_t)(skip_class(at, end, UC_LETTER) - at);
+    if (u.class & UC_NUMBER)
+        return numbers(at, end, digits);
+    if (!is_break && (v.class & UC_LETTER))
+        return (size_t)(skip_class(at + u.len, end, UC_LETTER) - at);
+    if (is_other(u) || (u.cp == ' ' && is_other(v))) {
+        const uint8_t *p = skip_other(at + u.len, end);
+        while (p < end && (*p == '\r' || *p == '\n'))
+            p++;
+        return (size_t)(p - at);
+    }
+    n = line_breaks(at, end);
+    return n ? n : space_run(at, end, 0);
+}
+
+static size_t next_llama3(const uint8_t *at, const uint8_t *end)
+{
+    return llama3_or_qwen2(at, end, 3);
+}
+
+static size_t next_qwen2(const uint8_t *at, const uint8_t *end)
+{
+    return llama3_or_qwen2(at, end, 1);
+}
+
+static size_t next_all(const uint8_t *at, const uint8_t *end)
+{
+    return (size_t)(end - at);
+}
+
+const struct pretok pretok_spm = { .name = "spm", .next = next_all };
+
 const struct pretok pretoks[] = {
-    { "smollm", next_smollm, "smollm",
-      { "digits + bytelevel:" PRETOK_GPT2_REGEX,
-        "split:\\p{N} + bytelevel:" PRETOK_GPT2_REGEX,
-        "split:\\p{N} + split:" PRETOK_GPT2_REGEX " + bytelevel" } },
-    { "gpt2", next_gpt2, "gpt-2 gpt2",
-      { "bytelevel:" PRETOK_GPT2_REGEX, "split:" PRETOK_GPT2_REGEX " + bytelevel" } },
-    { "exaone4", next_gpt2, "exaone4", { 0 } },
-    { "exaone-moe", next_exaone_moe, "exaone-moe",
-      { "split:" PRETOK_EXAONE_MOE_REGEX " + bytelevel" } },
-    { "exaone-moe", next_exaone_moe_ascii, NULL,
-      { "split:" PRETOK_EXAONE_MOE_ASCII_REGEX " + bytelevel" } },
+    { .name = "smollm", .next = next_smollm, .gguf_names = "smollm",
+      .json = { "digits + bytelevel:" PRETOK_GPT2_REGEX,
+                "split:\\p{N} + bytelevel:" PRETOK_GPT2_REGEX,
+                "split:\\p{N} + split:" PRETOK_GPT2_REGEX " + bytelevel" } },
+    { .name = "gpt2", .next = next_gpt2, .gguf_names = "gpt-2 gpt2",
+      .json = { "bytelevel:" PRETOK_GPT2_REGEX, "split:" PRETOK_GPT2_REGEX " + bytelevel" } },
+    { .name = "exaone", .next = next_smollm, .gguf_names = "exaone" },
+    { .name = "exaone4", .next = next_gpt2, .gguf_names = "exaone4" },
+    { .name = "exaone-moe", .next = next_exaone_moe, .gguf_names = "exaone-moe",
+      .json = { "split:" PRETOK_EXAONE_MOE_REGEX " + bytelevel" } },
+    { .name = "exaone-moe", .next = next_exaone_moe_ascii,
+      .json = { "split:" PRETOK_EXAONE_MOE_ASCII_REGEX " + bytelevel" } },
+    { .name = "llama3", .next = next_llama3, .gguf_names = "llama-bpe llama3 llama-v3",
+      .json = { "split:" PRETOK_LLAMA3_REGEX " + bytelevel" },
+      .gguf_whole = true, .gguf_bos = true },
+    { .name = "qwen2", .next = next_qwen2, .gguf_names = "qwen2 deepseek-r1-qwen solar-open",
+      .json = { "split:" PRETOK_QWEN2_REGEX " + bytelevel" } },
     { 0 }
 };
 

@@ -20,9 +20,13 @@ struct pretok {
     pretok_next_fn *next;
     const char *gguf_names;               /* of tokenizer.ggml.pre, separated by spaces; NULL */
     const char *json[3];                  /* spellings in tokenizer.json, as pretok_spell() */
+    bool gguf_whole;                      /* GGUF: a piece that is a token is that token */
+    bool gguf_bos;                        /* GGUF: BOS unless the file says no */
 };
 
 extern const struct pretok pretoks[];     /* ends with a NULL name */
+
+extern const struct pretok pretok_spm;    /* SentencePiece: a text is one piece */
 
 /* By the name that GGUF files use; NULL if unknown. */
 const struct pretok *pretok_find(struct bytes gguf_name);
@@ -40,6 +44,10 @@ void pretok_list(struct buf *out);
  */
 bool pretok_spell(const json_t *v, struct buf *out, struct err *err);
 
+/* No pre_tokenizer, or one that splits at spaces, of which there are none once they are
+ * spelled U+2581. */
+bool pretok_splits_nothing(const json_t *v);
+
 /* The scanner for a pre_tokenizer value.  An unknown one is refused with a message that
  * quotes it.  NULL on failure. */
 const struct pretok *pretok_of_json(const json_t *v, struct err *err);
@@ -47,6 +55,13 @@ const struct pretok *pretok_of_json(const json_t *v, struct err *err);
 /* The patterns the scanners stand for (alternatives, leftmost-first). */
 #define PRETOK_GPT2_REGEX \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+#define PRETOK_LLAMA3_REGEX \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}" \
+    PRETOK_QWEN2_TAIL
+#define PRETOK_QWEN2_REGEX \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" PRETOK_QWEN2_TAIL
+#define PRETOK_QWEN2_TAIL \
+    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define PRETOK_EXAONE_MOE_TAIL \
     "|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}" \
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"

@@ -74,6 +74,12 @@ bool pretok_spell(const json_t *v, struct buf *out, struct err *err)
     return true;
 }
 
+bool pretok_splits_nothing(const json_t *v)
+{
+    return !v || json_is_null(v) || (!strcmp(text_of(v, "type"), "Split") && !is_true(v, "invert")
+           && !strcmp(text_of(json_object_get(v, "pattern"), "String"), " "));
+}
+
 const struct pretok *pretok_of_json(const json_t *v, struct err *err)
 {
     struct buf spelling = { 0 };

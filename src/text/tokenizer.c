@@ -36,7 +36,7 @@ struct encoder {
     struct encode_options o;
     struct ids *out;
     struct bpe_scratch scratch;
-    struct buf nfc;
+    struct buf nfc, spaced;
 };
 
 /* Text between added tokens. */
@@ -44,12 +44,26 @@ static bool encode_plain(struct encoder *e, struct bytes text, struct err *err)
 {
     const uint8_t *at = text.at, *end = at + text.len;
     while (at < end) {
-        size_t n = e->t->pre->next(at, end);
+        size_t n = e->t->vocab.chars ? bpe_next_word(&e->t->bpe, at, end)
+                                     : e->t->pre->next(at, end);
         if (!bpe_encode(&e->t->bpe, (struct bytes){ at, n }, &e->scratch, e->out, err))
             return false;
         at += n;
     }
     return true;
+}
+
+/* Vocabularies of characters: U+2581 in a text is a space like any other. */
+static bool put_spaces(struct encoder *e, struct bytes *text, struct err *err)
+{
+    bool prefix = e->t->space_prefix;
+    if (!prefix && !memmem(text->at, text->len, SPM_SPACE, strlen(SPM_SPACE)))
+        return true;
+    buf_clear(&e->spaced);
+    buf_text(&e->spaced, prefix ? " " : "");
+    vocab_put_spaces(&e->spaced, *text);
+    *text = (struct bytes){ (const uint8_t *)e->spaced.at, e->spaced.len };
+    return buf_ok(&e->spaced, err);
 }
 
 /* Text between raw added tokens: normalises it and looks for the other added tokens. */
@@ -63,6 +77,8 @@ static bool encode_segment(struct encoder *e, struct bytes text, struct err *err
             return false;
         text = (struct bytes){ (const uint8_t *)e->nfc.at, e->nfc.len };
     }
+    if (e->t->vocab.chars && !put_spaces(e, &text, err))
+        return false;
     if (!e->t->normal.n)
         return encode_plain(e, text, err);
     struct added_walk w = { .text = text, .parse_control = e->o.parse_special };
@@ -112,6 +128,7 @@ bool tokenizer_encode(const struct tokenizer *t, struct bytes text, struct encod
         out->n = n_before;
     bpe_scratch_release(&e.scratch);
     buf_release(&e.nfc);
+    buf_release(&e.spaced);
     return ok;
 }
 

@@ -42,7 +42,7 @@ uint32_t tokenizer_size(const struct tokenizer *t);          /* ids are below th
 int64_t tokenizer_find(const struct tokenizer *t, const char *text); /* whole token; NO_TOKEN */
 
 struct tokenizer_info {
-    const char *pre;                      /* "smollm", "gpt2", "exaone4", "exaone-moe" */
+    const char *pre;                      /* "smollm", "gpt2", ...; "spm": none, SentencePiece */
     bool nfc;
     int64_t bos, eos, eot, pad, unk;      /* NO_TOKEN where absent */
     bool add_bos, add_eos;

@@ -30,9 +30,14 @@ static bool read_model(struct tokenizer *t, const struct gguf *g, struct err *er
     bool found;
     if (!gguf_string(g, KEY "model", &model, &found, err))
         return false;
+    if (bytes_eq(model, bytes_of("llama"))) {
+        t->vocab.chars = true;
+        t->pre = &pretok_spm;
+        return true;
+    }
     if (!bytes_eq(model, bytes_of("gpt2")))
-        return fail(err, ERR_UNSUPPORTED, "key " KEY "model is \"%s\"; this build reads only "
-                    "\"gpt2\" (byte-level BPE)", SHOW(model));
+        return fail(err, ERR_UNSUPPORTED, "key " KEY "model is \"%s\"; this build reads \"gpt2\" "
+                    "(byte-level BPE) and \"llama\" (SentencePiece with scores)", SHOW(model));
     if (!gguf_string(g, KEY "pre", &pre, &found, err))
         return false;
     t->pre = pretok_find(pre);
@@ -46,15 +51,16 @@ static bool read_model(struct tokenizer *t, const struct gguf *g, struct err *er
     return false;
 }
 
-/* Kind of token i; types is NULL where the file gives none. */
-static bool kind_of(const struct gguf_kv *types, uint64_t i, enum token_kind *kind,
-                    struct err *err)
+/* Type and kind of token i; types is NULL where the file gives none. */
+static bool kind_of(const struct gguf_kv *types, uint64_t i, uint64_t *given,
+                    enum token_kind *kind, struct err *err)
 {
-    uint64_t type = GGUF_NORMAL;
+    uint64_t type = *given = GGUF_NORMAL;
     *kind = TOKEN_NORMAL;
     if (types && (!gguf_elem_u64(types, i, &type) || type > GGUF_BYTE))
         return fail(err, ERR_FORMAT, "key " KEY "token_type: element %llu is no type from 0 to %d",
                     (unsigned long long)i, GGUF_BYTE);
+    *given = type;
     if (type == GGUF_CONTROL || type == GGUF_UNKNOWN)
         *kind = TOKEN_CONTROL;
     else if (type == GGUF_USER)
@@ -62,6 +68,32 @@ static bool kind_of(const struct gguf_kv *types, uint64_t i, enum token_kind *ki
     else if (type == GGUF_UNUSED)
         *kind = TOKEN_UNUSED;
     return true;
+}
+
+/*
+ * User-defined tokens of SentencePiece are found after U+2581 has become a space, others
+ * in the raw text.
+ */
+static bool put_token(struct tokenizer *t, uint64_t i, struct bytes text, uint64_t type,
+                      enum token_kind kind, struct err *err)
+{
+    bool added = kind == TOKEN_CONTROL || kind == TOKEN_USER, chars = t->vocab.chars;
+    struct added_token a = { (uint32_t)i, kind == TOKEN_CONTROL ? ADDED_CONTROL : 0 };
+    if (!vocab_put(&t->vocab, i, text, kind, chars ? kind != TOKEN_CONTROL : !added, err))
+        return false;
+    if (chars && type == GGUF_BYTE && !vocab_make_byte(&t->vocab, (uint32_t)i))
+        return fail(err, ERR_FORMAT, "key " KEY "tokens: element %llu is \"%s\", but its type is "
+                    "byte; it must be spelled <0x00> to <0xFF>", (unsigned long long)i,
+                    SHOW(text));
+    if (chars && kind == TOKEN_USER) {
+        struct buf spaced = { 0 };
+        vocab_put_spaces(&spaced, text);
+        bool ok = buf_ok(&spaced, err) && added_put(
+            &t->normal, (struct bytes){ (const uint8_t *)spaced.at, spaced.len }, a, err);
+        buf_release(&spaced);
+        return ok;
+    }
+    return !added || added_put(&t->raw, text, a, err);
 }
 
 static bool read_tokens(struct tokenizer *t, const struct gguf *g, struct err *err)
@@ -76,13 +108,8 @@ static bool read_tokens(struct tokenizer *t, const struct gguf *g, struct err *e
     struct bytes at = tokens->raw, text;
     for (uint64_t i = 0; gguf_next_string(&at, &text); i++) {
         enum token_kind kind;
-        if (!kind_of(types, i, &kind, err))
-            return false;
-        bool added = kind == TOKEN_CONTROL || kind == TOKEN_USER;
-        struct added_token a = { (uint32_t)i, kind == TOKEN_CONTROL ? ADDED_CONTROL : 0 };
-        if (!vocab_put(&t->vocab, i, text, kind, !added, err))
-            return false;
-        if (added && !added_put(&t->raw, text, a, err))
+        uint64_t type = 0;
+        if (!kind_of(types, i, &type, &kind, err) || !put_token(t, i, text, type, kind, err))
             return false;
     }
     return vocab_index(&t->vocab, err);
@@ -94,6 +121,8 @@ static bool read_merges(struct tokenizer *t, const struct gguf *g, struct err *e
     const struct gguf_kv *merges = strings(g, KEY "merges", err);
     if (!merges || !bpe_init(&t->bpe, &t->vocab, merges->n, err))
         return false;
+    t->bpe.ignore_merges = t->pre->gguf_whole;
+    t->add_bos = t->pre->gguf_bos;
     struct bytes at = merges->raw, line;
     for (uint64_t i = 0; gguf_next_string(&at, &line); i++) {
         const uint8_t *space = line.len ? memchr(line.at, ' ', line.len) : NULL;
@@ -109,6 +138,53 @@ static bool read_merges(struct tokenizer *t, const struct gguf *g, struct err *e
             return fail_in(err, prefix);
     }
     return bpe_finish(&t->bpe, err);
+}
+
+/* Settings of SentencePiece that this build does not do, which GGUF files of this kind do
+ * not have unless the model needs them. */
+static bool refuse_normalizer(const struct gguf *g, struct err *err)
+{
+    const struct gguf_kv *map = gguf_find(g, KEY "precompiled_charsmap");
+    bool strips = false, found;
+    if (!gguf_bool(g, KEY "remove_extra_whitespaces", &strips, &found, err))
+        return false;
+    if (strips || (map && map->n))
+        return fail(err, ERR_UNSUPPORTED, "key " KEY "%s is set; this build knows SentencePiece "
+                    "only without a normaliser",
+                    strips ? "remove_extra_whitespaces" : "precompiled_charsmap");
+    return true;
+}
+
+static bool read_scores(struct tokenizer *t, const struct gguf *g, float *score, struct err *err)
+{
+    const struct gguf_kv *kv = gguf_find(g, KEY "scores");
+    if (!kv || kv->type != GGUF_ARRAY || kv->n != t->vocab.n)
+        return fail(err, ERR_FORMAT, "key " KEY "scores: %s; it must have one number for each of "
+                    "the %u tokens", kv ? "found another kind of value or length" : "not there",
+                    t->vocab.n);
+    for (uint32_t i = 0; i < t->vocab.n; i++) {
+        double v;
+        if (!gguf_elem_f64(kv, i, &v) || v != v)
+            return fail(err, ERR_FORMAT, "key " KEY "scores: element %u is not a number", i);
+        score[i] = (float)v;
+    }
+    return bpe_init(&t->bpe, &t->vocab, 0, err) && bpe_score(&t->bpe, score, err);
+}
+
+/* What SentencePiece files leave out means: a space before each text, and BOS. */
+static bool read_spm(struct tokenizer *t, const struct gguf *g, struct err *err)
+{
+    bool found;
+    t->space_prefix = t->add_bos = true;
+    if (!refuse_normalizer(g, err) ||
+        !gguf_bool(g, KEY "add_space_prefix", &t->space_prefix, &found, err))
+        return false;
+    float *score = mem_take((size_t)t->vocab.n + 1, sizeof *score);
+    if (!score)
+        return fail(err, ERR_MEMORY, "no memory for %u scores", t->vocab.n);
+    bool ok = read_scores(t, g, score, err);
+    mem_give(score);
+    return ok;
 }
 
 /* Token id under a key; a value outside the vocabulary is refused. */
@@ -145,6 +221,11 @@ static bool read_specials(struct tokenizer *t, const struct gguf *g, struct err 
         !gguf_string(g, "tokenizer.chat_template", &template, &found, err))
         return false;
     tokenizer_add_end(t, eom);
+    if (t->vocab.chars) {
+        t->bpe.unk = t->unk;
+        t->bpe.fuse_unk = true;
+        bpe_finish_chars(&t->bpe);
+    }
     if (t->add_bos && t->bos != NO_TOKEN)
         ids_put(&t->prefix, (uint32_t)t->bos);
     if (t->add_eos && t->eos != NO_TOKEN)
@@ -158,7 +239,8 @@ static bool read_specials(struct tokenizer *t, const struct gguf *g, struct err 
 struct tokenizer *tokenizer_open_gguf(const struct gguf *g, const char *name, struct err *err)
 {
     struct tokenizer *t = tokenizer_new(err);
-    if (t && read_model(t, g, err) && read_tokens(t, g, err) && read_merges(t, g, err) &&
+    if (t && read_model(t, g, err) && read_tokens(t, g, err) &&
+        (t->vocab.chars ? read_spm(t, g, err) : read_merges(t, g, err)) &&
         read_specials(t, g, err) && tokenizer_finish(t, err))
         return t;
     fail_in(err, name);

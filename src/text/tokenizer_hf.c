@@ -23,7 +23,14 @@ static struct bytes bytes_of_json(const json_t *string)
                            json_string_length(string) };
 }
 
-/* NFC, or nothing, in any nesting of sequences. */
+/* {"type": "Replace", "pattern": {"String": " "}, "content": U+2581} */
+static bool spells_spaces(const json_t *v)
+{
+    const char *from = text_or(json_object_get(v, "pattern"), "String", "");
+    return !strcmp(from, " ") && !strcmp(text_or(v, "content", ""), SPM_SPACE);
+}
+
+/* NFC and how SentencePiece writes spaces, or nothing, in any nesting of sequences. */
 static bool read_normalizer(struct tokenizer *t, const json_t *v, int depth, struct err *err)
 {
     const char *type = text_or(v, "type", "?");
@@ -35,16 +42,25 @@ static bool read_normalizer(struct tokenizer *t, const json_t *v, int depth, str
         t->nfc = true;
         return true;
     }
+    if (!strcmp(type, "Replace") && spells_spaces(v)) {
+        t->vocab.chars = true;
+        return true;
+    }
+    if (!strcmp(type, "Prepend") && !strcmp(text_or(v, "prepend", ""), SPM_SPACE)) {
+        t->space_prefix = true;
+        return true;
+    }
     if (strcmp(type, "Sequence") || depth > 4)
-        return fail(err, ERR_UNSUPPORTED, "its normalizer is %s; this build knows NFC or none",
-                    SHOW(bytes_of(type)));
+        return fail(err, ERR_UNSUPPORTED, "its normalizer is %s; this build knows NFC, a Replace "
+                    "of \" \" by U+2581 and a Prepend of U+2581, or none", SHOW(bytes_of(type)));
     json_array_foreach(parts, i, part)
         if (!read_normalizer(t, part, depth + 1, err))
             return false;
     return true;
 }
 
-static bool read_vocab(struct tokenizer *t, const json_t *vocab, struct err *err)
+/* bytes: tokens spelled <0xNN> stand for bytes. */
+static bool read_vocab(struct tokenizer *t, const json_t *vocab, bool bytes, struct err *err)
 {
     const char *text;
     json_t *id;
@@ -57,6 +73,8 @@ static bool read_vocab(struct tokenizer *t, const json_t *vocab, struct err *err
         if (!vocab_put(&t->vocab, (uint64_t)json_integer_value(id), bytes_of(text),
                        TOKEN_NORMAL, true, err))
             return false;
+        if (bytes)
+            vocab_make_byte(&t->vocab, (uint32_t)json_integer_value(id));
     }
     return true;
 }
@@ -73,14 +91,23 @@ static bool put_added(struct tokenizer *t, const json_t *v, struct bytes text, u
                       struct err *err)
 {
     struct added_token tok = { id, flags_of(v) };
-    struct buf nfc = { 0 };
+    struct buf nfc = { 0 }, spaced = { 0 };
+    bool ok = true;
     if (!is_true(v, "normalized"))
         return added_put(&t->raw, text, tok, err);
-    if (!t->nfc)
-        return added_put(&t->normal, text, tok, err);
-    bool ok = unicode_to_nfc(text, &nfc, err) &&
-              added_put(&t->normal, (struct bytes){ (const uint8_t *)nfc.at, nfc.len }, tok, err);
+    if (t->nfc) {
+        ok = unicode_to_nfc(text, &nfc, err);
+        text = (struct bytes){ (const uint8_t *)nfc.at, nfc.len };
+    }
+    if (ok && t->vocab.chars) {
+        buf_text(&spaced, t->space_prefix ? " " : "");
+        vocab_put_spaces(&spaced, text);
+        ok = buf_ok(&spaced, err);
+        text = (struct bytes){ (const uint8_t *)spaced.at, spaced.len };
+    }
+    ok = ok && added_put(&t->normal, text, tok, err);
     buf_release(&nfc);
+    buf_release(&spaced);
     return ok;
 }
 
@@ -95,7 +122,8 @@ static bool read_added(struct tokenizer *t, const json_t *list, struct err *err)
                         "\"id\" and a text \"content\"", i);
         enum token_kind kind = is_true(v, "special") ? TOKEN_CONTROL : TOKEN_USER;
         struct bytes text = bytes_of_json(content);
-        if (!vocab_put(&t->vocab, (uint64_t)json_integer_value(id), text, kind, false, err) ||
+        if (!vocab_put(&t->vocab, (uint64_t)json_integer_value(id), text, kind,
+                       t->vocab.chars && kind == TOKEN_USER, err) ||
             !put_added(t, v, text, (uint32_t)json_integer_value(id), err))
             return false;
     }
@@ -141,7 +169,7 @@ static bool read_merges(struct tokenizer *t, const json_t *merges, struct err *e
         if (!bpe_add_merge(&t->bpe, left, right, err))
             return fail_in(err, prefix);
     }
-    return bpe_finish(&t->bpe, err);
+    return t->vocab.chars || bpe_finish(&t->bpe, err);
 }
 
 /* Settings of model that change what comes out, beyond vocab and merges. */
@@ -157,12 +185,16 @@ static bool read_settings(struct tokenizer *t, const json_t *model, struct err *
         return fail(err, ERR_UNSUPPORTED, "model.dropout is set; set it to null");
     for (int byte = 0; byte < 256; byte++)
         whole = whole && t->vocab.byte_id[byte] != NO_TOKEN;
-    if (!whole && (is_true(model, "byte_fallback") || (unk && is_true(model, "fuse_unk"))))
+    if (!t->vocab.chars && !whole &&
+        (is_true(model, "byte_fallback") || (unk && is_true(model, "fuse_unk"))))
         return fail(err, ERR_UNSUPPORTED, "model.byte_fallback or fuse_unk is set and some of "
                     "the 256 bytes have no token of their own; this build cannot do both");
     t->bpe.ignore_merges = is_true(model, "ignore_merges");
     t->unk = unk ? tokenizer_find(t, unk) : NO_TOKEN;
     t->bpe.unk = t->unk;
+    t->bpe.fuse_unk = is_true(model, "fuse_unk");
+    if (t->vocab.chars)
+        bpe_finish_chars(&t->bpe);
     return true;
 }
 
@@ -175,7 +207,8 @@ static bool read_model(struct tokenizer *t, const json_t *root, struct err *err)
     if (strcmp(type, "BPE"))
         return fail(err, ERR_UNSUPPORTED, "model.type is %s; this build reads BPE",
                     SHOW(bytes_of(type)));
-    return read_vocab(t, json_object_get(model, "vocab"), err) &&
+    bool bytes = t->vocab.chars && is_true(model, "byte_fallback");
+    return read_vocab(t, json_object_get(model, "vocab"), bytes, err) &&
            read_added(t, json_object_get(root, "added_tokens"), err) &&
            vocab_index(&t->vocab, err) &&
            read_merges(t, json_object_get(model, "merges"), err) &&
@@ -247,7 +280,14 @@ static bool read_root(struct tokenizer *t, const json_t *root, struct err *err)
 {
     if (!read_normalizer(t, json_object_get(root, "normalizer"), 0, err))
         return false;
-    t->pre = pretok_of_json(json_object_get(root, "pre_tokenizer"), err);
+    if (t->space_prefix && !t->vocab.chars)
+        return fail(err, ERR_UNSUPPORTED, "its normalizer has a Prepend without a Replace of \" \" "
+                    "by U+2581");
+    const json_t *pre = json_object_get(root, "pre_tokenizer");
+    if (t->vocab.chars && !pretok_splits_nothing(pre))
+        return fail(err, ERR_UNSUPPORTED, "its normalizer spells spaces as U+2581, but its "
+                    "pre_tokenizer is not null or a Split at \" \"");
+    t->pre = t->vocab.chars ? &pretok_spm : pretok_of_json(pre, err);
     if (!t->pre || !read_model(t, root, err) ||
         !read_post(t, json_object_get(root, "post_processor"), 0, err))
         return false;

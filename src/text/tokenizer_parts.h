@@ -16,6 +16,7 @@ struct tokenizer {
     struct bpe bpe;
     const struct pretok *pre;
     bool nfc;
+    bool space_prefix;                    /* characters: a space before each text */
     struct added raw, normal;             /* matched before and after the normaliser */
     struct ids prefix, suffix;            /* put around the text with add_special */
     int64_t bos, eos, eot, pad, unk;

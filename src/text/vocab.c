@@ -47,6 +47,26 @@ static void put_spelled_bytes(struct buf *blob, struct bytes text)
     }
 }
 
+/* Whether text has U+2581 at `at`. */
+static bool has_space(struct bytes text, size_t at)
+{
+    return text.len - at >= 3 && !memcmp(text.at + at, SPM_SPACE, 3);
+}
+
+void vocab_put_spaces(struct buf *out, struct bytes text)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.at[i] != 0xE2 || !has_space(text, i))
+            continue;
+        buf_put(out, text.at + from, i - from);
+        buf_put(out, " ", 1);
+        i += 2;
+        from = i + 1;
+    }
+    buf_put(out, text.at + from, text.len - from);
+}
+
 /* Makes ids up to and with `id` addressable. */
 static bool reach(struct vocab *v, uint32_t id)
 {
@@ -85,19 +105,52 @@ bool vocab_put(struct vocab *v, uint64_t id, struct bytes text, enum token_kind 
     v->n_used += !t->used;
     uint32_t at = (uint32_t)v->blob.len, len = (uint32_t)text.len;
     *t = (struct token){ .text_at = at, .text_len = len, .bytes_at = at, .bytes_len = len,
-                         .kind = (uint8_t)kind, .used = true, .added = !spelled };
+                         .kind = (uint8_t)kind, .used = true,
+                         .added = kind == TOKEN_CONTROL || kind == TOKEN_USER };
     buf_put(&v->blob, text.at, text.len);
-    if (spelled && is_spelled(text)) {
+    if (spelled && (v->chars || is_spelled(text))) {
         t->bytes_at = (uint32_t)v->blob.len;
-        put_spelled_bytes(&v->blob, text);
+        if (v->chars)
+            vocab_put_spaces(&v->blob, text);
+        else
+            put_spelled_bytes(&v->blob, text);
         t->bytes_len = (uint32_t)(v->blob.len - t->bytes_at);
     }
     return buf_ok(&v->blob, err);
 }
 
-bool vocab_index(struct vocab *v, struct err *err)
+static int hex_digit(uint8_t c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+bool vocab_make_byte(struct vocab *v, uint32_t id)
+{
+    struct token *t = &v->tok[id];
+    struct bytes text = vocab_text(v, id);
+    if (text.len != 6 || memcmp(text.at, "<0x", 3) || text.at[5] != '>' ||
+        hex_digit(text.at[3]) < 0 || hex_digit(text.at[4]) < 0 || !t->bytes_len)
+        return false;
+    v->blob.at[t->bytes_at] = (char)(hex_digit(text.at[3]) << 4 | hex_digit(text.at[4]));
+    t->bytes_len = 1;
+    t->byte = true;
+    return true;
+}
+
+static void index_bytes(struct vocab *v)
 {
     uint8_t spelled[4];
+    for (unsigned byte = 0; byte < 256; byte++) {
+        struct bytes s = { spelled, utf8_encode(spelling_of_byte(byte), spelled) };
+        v->byte_id[byte] = v->chars ? NO_TOKEN : (int32_t)vocab_find(v, s);
+    }
+    for (uint32_t id = 0; id < v->n; id++)
+        if (v->tok[id].byte)
+            v->byte_id[vocab_bytes(v, id).at[0]] = (int32_t)id;
+}
+
+bool vocab_index(struct vocab *v, struct err *err)
+{
     if (v->n / 2 > v->n_used + 1024)
         return fail(err, ERR_FORMAT, "token ids go up to %u but only %u of them are given; "
                     "at most half may be missing", v->n - 1, v->n_used);
@@ -107,10 +160,7 @@ bool vocab_index(struct vocab *v, struct err *err)
         else if (!map_put(&v->by_text, vocab_text(v, id), id))
             return fail(err, ERR_MEMORY, "no memory to index %u tokens", v->n);
     }
-    for (unsigned byte = 0; byte < 256; byte++) {
-        struct bytes s = { spelled, utf8_encode(spelling_of_byte(byte), spelled) };
-        v->byte_id[byte] = (int32_t)vocab_find(v, s);
-    }
+    index_bytes(v);
     return true;
 }
 

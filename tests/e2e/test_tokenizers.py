@@ -1,14 +1,17 @@
-"""Ids of kexa's tokenizers against the `tokenizers` package.
+"""Ids of kexa's tokenizers against the `tokenizers` and `sentencepiece` packages.
 
-For each of the four pre-tokenizers a small byte-level BPE is trained on
+For each of the pre-tokenizers a small byte-level BPE is trained on
 tests/gold/text/sample.txt, written as tokenizer.json or GGUF, and both sides encode the
 same strings: random ones dense in awkward characters, and random windows of the sample.
-The SmolLM2 vocabulary of $KEXA_MODEL is compared too, where that file is there.
+SentencePiece models are trained the same way, and compared as GGUF with the sentencepiece
+package and as tokenizer.json with tokenizers.  The SmolLM2 vocabulary of $KEXA_MODEL is
+compared too, where that file is there.
 
     test_tokenizers.py            50,000 strings each (KEXA_FUZZ_STRINGS=N: that many)
     test_tokenizers.py speed      MB/s of both, one thread each, instead of the tests
 """
 import collections
+import io
 import json
 import os
 import random
@@ -20,6 +23,7 @@ import time
 import unicodedata
 
 import gguf
+import sentencepiece
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers,
                         pre_tokenizers as pre, processors, trainers)
 
@@ -102,16 +106,23 @@ def run_tool(path, strings, *options):
     return ids
 
 
+def ids_of(tok, batch, add):
+    if isinstance(tok, sentencepiece.SentencePieceProcessor):
+        return tok.encode(batch, add_bos=add)
+    return [e.ids for e in tok.encode_batch(batch, add_special_tokens=add)]
+
+
 def compare(name, path, tok, n_strings, seed, add=False, special=True):
     """Number of strings whose ids differ; shows the first few."""
-    tok.encode_special_tokens = not special
+    if not special:
+        tok.encode_special_tokens = True
     options = (["special"] if special else []) + (["add"] if add else [])
     strings, n_bad = Strings(seed), 0
     for done in range(0, n_strings, BATCH):
         batch = strings.batch(min(BATCH, n_strings - done))
         # and texts long enough for what is done only for long texts
         batch += ["".join(batch[i:i + 100]) for i in range(0, len(batch) // 4, 100)]
-        want = [e.ids for e in tok.encode_batch(batch, add_special_tokens=add)]
+        want = ids_of(tok, batch, add)
         for s, w, g in zip(batch, want, run_tool(path, batch, *options)):
             n_bad += w != g
             if w != g and n_bad <= 3:
@@ -256,17 +267,121 @@ def check_exaone_moe(folder):
     return compare("exaone-moe", path, tok, N_STRINGS, 7)
 
 
+def train_spm(n_tokens, **settings):
+    """A model as gemma's is made: no normaliser, user-defined runs of spaces and lines."""
+    with open(SAMPLE, encoding="utf-8", newline="") as f:
+        lines = iter(f.read().split("\n"))
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=lines, model_writer=model, vocab_size=n_tokens, model_type="bpe",
+        normalization_rule_name="identity", remove_extra_whitespaces=False,
+        character_coverage=0.999, num_threads=1, minloglevel=2, **settings)
+    return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+
+
+def spm_types(sp):
+    def kind(i):
+        return (2 if sp.is_unknown(i) else 3 if sp.is_control(i) else 6 if sp.is_byte(i)
+                else 5 if sp.is_unused(i) else 1)
+    return [kind(i) for i in range(sp.get_piece_size())]
+
+
+def save_spm(sp, folder, prefix, user=()):
+    path = os.path.join(folder, "spm.gguf")
+    pieces = [sp.id_to_piece(i) for i in range(sp.get_piece_size())]
+    w = gguf.GGUFWriter(path, "llama")
+    w.add_tokenizer_model("llama")
+    w.add_token_list([p.replace("\u2581", " ") if p in user else p for p in pieces])
+    w.add_token_scores([sp.get_score(i) for i in range(len(pieces))])
+    w.add_token_types([4 if p in user else t for p, t in zip(pieces, spm_types(sp))])
+    w.add_unk_token_id(sp.unk_id())
+    w.add_bos_token_id(sp.bos_id())
+    w.add_eos_token_id(sp.eos_id())
+    w.add_add_space_prefix(prefix)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.close()
+    return path
+
+
+SPM_USER = ["\n", "\n\n", "\u2581\u2581", "\u2581" * 3, "<think>", "def\u2581"]
+
+
+def check_spm(folder):
+    sp = train_spm(3000, byte_fallback=True, add_dummy_prefix=False, split_digits=True,
+                   user_defined_symbols=SPM_USER)
+    path = save_spm(sp, folder, False, SPM_USER)
+    return (compare("spm", path, sp, N_STRINGS, 11) +
+            compare("spm, with BOS", path, sp, 5000, 12, add=True))
+
+
+def check_spm_unknown(folder):
+    """Without bytes, with a space before each text, and with pieces across words."""
+    sp = train_spm(2500, byte_fallback=False, add_dummy_prefix=True, split_by_whitespace=False)
+    path = save_spm(sp, folder, True)
+    inner = sum("\u2581" in sp.id_to_piece(i)[1:] for i in range(sp.get_piece_size()))
+    assert inner > 30, inner
+    return compare("spm, unknown", path, sp, N_STRINGS, 13)
+
+
+def spm_json(sp, prefix, byte_fallback):
+    """The same model as Hugging Face converts it: merges in order of score."""
+    vocab = {sp.id_to_piece(i): i for i in range(sp.get_piece_size())}
+    normal = [i for i, t in enumerate(spm_types(sp)) if t == 1]
+    merges = [(p[:k], p[k:]) for i in sorted(normal, key=lambda i: -sp.get_score(i))
+              for p in [sp.id_to_piece(i)] for k in range(1, len(p))
+              if p[:k] in vocab and p[k:] in vocab]
+    tok = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True,
+                               byte_fallback=byte_fallback))
+    steps = [normalizers.Prepend("\u2581")] if prefix else []
+    tok.normalizer = normalizers.Sequence(steps + [normalizers.Replace(" ", "\u2581")])
+    if not prefix:
+        tok.pre_tokenizer = pre.Split(" ", behavior="merged_with_previous")
+    tok.add_special_tokens(["<unk>", "<s>", "</s>"])
+    return tok
+
+
+def check_spm_json(folder):
+    sp = train_spm(3000, byte_fallback=True)
+    tok = spm_json(sp, False, True)
+    add_odd_tokens(tok)
+    n_bad = compare("spm, tokenizer.json", save_json(tok, folder), tok, N_STRINGS, 14)
+    tok = spm_json(train_spm(2500), True, False)
+    add_odd_tokens(tok)
+    return n_bad + compare("spm, Prepend", save_json(tok, folder), tok, N_STRINGS // 5, 15)
+
+
+LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+          r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+def split_by(pattern):
+    return pre.Sequence([pre.Split(Regex(pattern), behavior="isolated"),
+                         pre.ByteLevel(add_prefix_space=False, use_regex=False)])
+
+
+def check_llama3(folder):
+    """As GGUF, where a piece that is a token is taken whole."""
+    tok = train(split_by(LLAMA3), 4000, ignore_merges=True)
+    return compare("llama3", save_gguf(tok, folder, "llama-bpe"), tok, N_STRINGS, 16)
+
+
+def check_qwen2(folder):
+    tok = train(split_by(LLAMA3.replace("{1,3}", "")), 4000, normalizer=normalizers.NFC())
+    return compare("qwen2", save_json(tok, folder), tok, N_STRINGS, 17)
+
+
 def check_gguf_refusals(folder):
     """What a GGUF file may not say; gives the number of wrong answers."""
     tok = train(pre.ByteLevel(add_prefix_space=False), 400)
     n_bad = 0
-    for name in ("default", "llama-bpe", "exaone\x1bmoe"):
+    for name in ("default", "tekken", "exaone\x1bmoe"):
         shown = name.replace("\x1b", "\\x1b")
         run = subprocess.run([TOOL, save_gguf(tok, folder, name)], input=b"", check=False,
                              stderr=subprocess.PIPE)
         says = run.stderr.decode()
         wrong = (run.returncode != 1 or f'pre is "{shown}"' not in says or
-                 "smollm, gpt2, exaone4, exaone-moe" not in says)
+                 "smollm, gpt2, exaone, exaone4, exaone-moe, llama3, qwen2" not in says)
         n_bad += wrong
         if wrong:
             print(f"pre {name!r}: status {run.returncode}, {says}")
@@ -319,6 +434,7 @@ def measure():
 
 
 CHECKS = [check_smollm, check_gpt2, check_exaone4, check_exaone_moe, check_two_stages,
+          check_llama3, check_qwen2, check_spm, check_spm_unknown, check_spm_json,
           check_gguf_refusals, check_smollm2]
 
 

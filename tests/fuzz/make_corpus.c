@@ -130,6 +130,48 @@ static void make_gguf_tokenizer(const char *name, const char *pre)
     keep(name, &file);
 }
 
+static void put_piece(struct buf *tokens, struct buf *types, struct buf *scores,
+                      const char *text, int type, float score)
+{
+    uint32_t bits;
+    memcpy(&bits, &score, sizeof bits);
+    put_string(tokens, text, strlen(text));
+    put_number(types, (uint64_t)type, 4);
+    put_number(scores, bits, 4);
+}
+
+/* SentencePiece: unknown, control and byte tokens, then pieces with scores. */
+static void make_spm(const char *name)
+{
+    static const char *const pieces[] = {
+        "l", "o", "h", "e", "\xe2\x96\x81", "ll", "he", "llo", "\xe2\x96\x81he",
+        "\xe2\x96\x81hello", "\xea\xb0\x80", "d\xe2\x96\x81he", "d",
+    };
+    enum { N = sizeof pieces / sizeof *pieces };
+    struct gguf_build b;
+    struct buf tokens = { 0 }, types = { 0 }, scores = { 0 };
+    char byte[8];
+    gguf_build_begin(&b);
+    gguf_build_string(&b, "tokenizer.ggml.model", "llama");
+    put_piece(&tokens, &types, &scores, "<unk>", 2, 0);
+    put_piece(&tokens, &types, &scores, "<s>", 3, 0);
+    put_piece(&tokens, &types, &scores, "  ", 4, 0);
+    for (int i = 0; i < 256; i++) {
+        snprintf(byte, sizeof byte, "<0x%02X>", i);
+        put_piece(&tokens, &types, &scores, byte, 6, 0);
+    }
+    for (int i = 0; i < N; i++)
+        put_piece(&tokens, &types, &scores, pieces[i], 1, (float)-i);
+    gguf_build_array(&b, "tokenizer.ggml.tokens", GGUF_STRING, 259 + N, &tokens);
+    gguf_build_array(&b, "tokenizer.ggml.token_type", GGUF_I32, 259 + N, &types);
+    gguf_build_array(&b, "tokenizer.ggml.scores", GGUF_F32, 259 + N, &scores);
+    gguf_build_number(&b, "tokenizer.ggml.bos_token_id", GGUF_U32, 1);
+    gguf_build_number(&b, "tokenizer.ggml.unknown_token_id", GGUF_U32, 0);
+    gguf_build_number(&b, "tokenizer.ggml.add_space_prefix", GGUF_BOOL, 0);
+    struct buf file = gguf_build_end(&b);
+    keep(name, &file);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -154,5 +196,6 @@ int main(int argc, char **argv)
               "\"merges\":[\"a b\"]},\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}");
     make_gguf_tokenizer("gguf_tokenizer/ok-smollm", "smollm");
     make_gguf_tokenizer("gguf_tokenizer/ok-exaone-moe", "exaone-moe");
+    make_spm("gguf_tokenizer/ok-spm");
     return 0;
 }

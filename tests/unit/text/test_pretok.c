@@ -144,11 +144,23 @@ static void test_gpt2(void)
 {
     compare_many(get("gpt2"), PRETOK_GPT2_REGEX, false);
     EXPECT(get("exaone4")->next == get("gpt-2")->next);
+    EXPECT(get("exaone")->next == get("smollm")->next);
+    EXPECT(get("solar-open")->next == get("qwen2")->next);
 }
 
 static void test_smollm(void)
 {
     compare_many(get("smollm"), PRETOK_GPT2_REGEX, true);
+}
+
+static void test_llama3(void)
+{
+    compare_many(get("llama-bpe"), PRETOK_LLAMA3_REGEX, false);
+}
+
+static void test_qwen2(void)
+{
+    compare_many(get("qwen2"), PRETOK_QWEN2_REGEX, false);
 }
 
 static void test_exaone_moe(void)
@@ -206,6 +218,8 @@ static void test_broken_bytes(void)
 const struct test tests[] = {
     { "gpt2", test_gpt2 },
     { "smollm", test_smollm },
+    { "llama3", test_llama3 },
+    { "qwen2", test_qwen2 },
     { "exaone_moe", test_exaone_moe },
     { "exaone_moe_ascii", test_exaone_moe_ascii },
     { "known_splits", test_known_splits },

@@ -43,6 +43,8 @@ static const char *or_else(const char *text, const char *usual)
     return text ? text : usual;
 }
 
+#define SPM_FILE "tests/fuzz/corpus/gguf_tokenizer/ok-spm"
+
 static char folder[] = "/tmp/kexa-tokenizer-XXXXXX";
 static void remove_folder(void);
 
@@ -278,7 +280,8 @@ static void test_refusals(void)
     expect_refusal((struct parts){ .merges = "\"a  b\"" }, ERR_FORMAT, "must be \"left right\"");
     expect_refusal((struct parts){ .merges = "7" }, ERR_FORMAT, "must be \"left right\"");
     expect_refusal((struct parts){ .pre = "{\"type\": \"Whitespace\"}" }, ERR_UNSUPPORTED,
-                   "{\"type\":\"Whitespace\"}; the known pre-tokenizers are smollm, gpt2, exaone4");
+                   "{\"type\":\"Whitespace\"}; the known pre-tokenizers are smollm, gpt2, "
+                   "exaone, exaone4");
     expect_refusal((struct parts){ .pre = "{\"type\": \"Split\", \"behavior\": \"Isolated\", "
                    "\"pattern\": {\"Regex\": \"\\\\d+\"}}" }, ERR_UNSUPPORTED, "\\\\d+");
     expect_refusal((struct parts){ .pre = "null" }, ERR_UNSUPPORTED, "null");
@@ -364,12 +367,12 @@ static void test_no_memory(void)
     EXPECT(mem_live == 0);
 }
 
-static void test_gguf_no_memory(void)
+static void open_gguf_without_memory(const char *path, const char *pre)
 {
     struct gguf g = { 0 };
     struct err err;
     struct tokenizer *t = NULL;
-    EXPECT(gguf_open(&g, tree_path("tests/fuzz/corpus/gguf_tokenizer/ok-exaone-moe"), &err));
+    EXPECT(gguf_open(&g, tree_path(path), &err));
     long held = mem_live;
     for (long nth = 0; !t && nth < 10000; nth++) {
         mem_fail_after = nth;
@@ -380,10 +383,69 @@ static void test_gguf_no_memory(void)
         EXPECTF(t || (err.code == ERR_MEMORY && mem_live == held), "allocation %ld: %s", nth,
                 err.msg);
     }
-    EXPECT(t && !strcmp(tokenizer_info(t).pre, "exaone-moe") && tokenizer_info(t).n_merges > 0);
+    EXPECT(t && !strcmp(tokenizer_info(t).pre, pre));
     tokenizer_close(t);
     gguf_close(&g);
     EXPECT(mem_live == 0);
+}
+
+static void test_gguf_no_memory(void)
+{
+    open_gguf_without_memory("tests/fuzz/corpus/gguf_tokenizer/ok-exaone-moe", "exaone-moe");
+    open_gguf_without_memory(SPM_FILE, "spm");
+}
+
+/*
+ * The pieces of ok-spm (tests/fuzz/make_corpus.c): 2 is two spaces, 3 + b the byte b, and
+ * from 259 l o h e _ ll he llo _he _hello ga d_he d, in the order of their scores.
+ */
+static void test_spm(void)
+{
+    struct gguf g = { 0 };
+    struct err err;
+    struct encode_options none = { 0 }, add = { .add_special = true, .parse_special = true };
+    EXPECT(gguf_open(&g, tree_path(SPM_FILE), &err));
+    struct tokenizer *t = tokenizer_open_gguf(&g, "ok-spm", &err);
+    EXPECT(t != NULL);
+    expect_ids(t, "hello", none, "265 266");          /* llo before lo or ell, then nothing */
+    expect_ids(t, " hello", add, "1 268");            /* BOS unless a file says otherwise */
+    expect_ids(t, " hello hello", none, "268 268");
+    expect_ids(t, "d he", none, "270");               /* a piece across words */
+    expect_ids(t, "x\n\xea\xb0\x80", none, "123 13 269");
+    expect_ids(t, "\xea\xb0\x81", none, "237 179 132");
+    expect_ids(t, "\xea\xb0l", none, "237 179 259");  /* broken UTF-8, byte by byte */
+    expect_ids(t, "h  e   l", none, "261 2 262 2 263 259");
+    expect_ids(t, "\xe2\x96\x81hello<s>", none, "268 63 118 65");
+    expect_ids(t, "<s>h", add, "1 1 261");
+    EXPECT(round_trips(t, bytes_of("d he hello  \xff\xea\xb0\x80 <s>\n")));
+    EXPECT(bytes_eq(tokenizer_token_bytes(t, 13), bytes_of("\n")));
+    EXPECT(bytes_eq(tokenizer_token_bytes(t, 268), bytes_of(" hello")));
+    tokenizer_close(t);
+    gguf_close(&g);
+}
+
+/* Opens ok-spm with one stretch of bytes changed to another as long. */
+static void expect_spm_refusal(const char *from, const char *to, const char *says)
+{
+    struct buf file = { 0 };
+    struct gguf g = { 0 };
+    struct err err = { 0 };
+    EXPECT(file_read(&file, tree_path(SPM_FILE), 1 << 20, &err));
+    uint8_t *at = memmem(file.at, file.len, from, strlen(from));
+    EXPECT(at != NULL);
+    memcpy(at, to, strlen(to));
+    EXPECT(gguf_open_bytes(&g, (struct bytes){ (uint8_t *)file.at, file.len }, "lie", &err));
+    EXPECT(!tokenizer_open_gguf(&g, "lie", &err));
+    EXPECTF(strstr(err.msg, says), "%s", err.msg);
+    gguf_close(&g);
+    buf_release(&file);
+}
+
+static void test_spm_refusals(void)
+{
+    expect_spm_refusal("ggml.scores", "ggml.stores", "one number for each of the 272 tokens");
+    expect_spm_refusal("<0x41>", "<0xg1>", "element 68 is \"<0xg1>\", but its type is byte");
+    expect_spm_refusal("llama", "lamas", "\"llama\" (SentencePiece with scores)");
 }
 
 const struct test tests[] = {
@@ -394,6 +456,8 @@ const struct test tests[] = {
     { "long_piece", test_long_piece },
     { "refusals", test_refusals },
     { "folder", test_folder },
+    { "spm", test_spm },
+    { "spm_refusals", test_spm_refusals },
     { "no_memory", test_no_memory },
     { "gguf_no_memory", test_gguf_no_memory },
     { 0 }
