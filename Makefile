@@ -108,7 +108,8 @@ $(FORMAT_TESTS): $(BUILD)/tests/unit/format/gguf_build.o $(BUILD)/tests/unit/for
 FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 FUZZERS      := $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/fuzz_%)
 SOAKERS      := $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/soak_%)
-FUZZ_WALKS   := $(BUILD)/tests/fuzz/walk.o $(BUILD)/tests/fuzz/walk_tokenizer.o
+FUZZ_WALKS   := $(BUILD)/tests/fuzz/walk.o $(BUILD)/tests/fuzz/walk_tokenizer.o \
+                $(BUILD)/tests/fuzz/session_rig.o
 FUZZ_RUNS    ?= 20000
 FUZZ_SECONDS ?= 600
 
@@ -140,7 +141,7 @@ soak-run: $(SOAKERS)
 
 # Makes tests/fuzz/corpus again, apart from what fuzzing found (found-*).
 $(BUILD)/tests/fuzz/make_corpus: $(BUILD)/tests/fuzz/make_corpus.o \
-    $(BUILD)/tests/unit/format/gguf_build.o $(BUILD)/libkexa.a
+    $(BUILD)/tests/fuzz/session_rig.o $(BUILD)/tests/unit/format/gguf_build.o $(BUILD)/libkexa.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 fuzz-corpora: $(BUILD)/tests/fuzz/make_corpus $(FORMAT_TESTS)
@@ -153,6 +154,8 @@ fuzz-corpora: $(BUILD)/tests/fuzz/make_corpus $(FORMAT_TESTS)
 # A test of a command's own code also links that file.
 $(BUILD)/tests/unit/test_options: $(BUILD)/src/cmd/options.o $(BUILD)/src/cmd/option_text.o
 $(BUILD)/tests/unit/cmd/test_chat_parts: $(patsubst %,$(BUILD)/src/cmd/chat_%.o,answer file turns)
+
+$(BUILD)/tests/unit/run/test_session_file: $(BUILD)/tests/fuzz/session_rig.o
 
 test: all tests
 	tests/run tree build unit kern fuzz

@@ -150,6 +150,15 @@ const float *kexa_session_logits(const struct kexa_session *s);
  */
 bool kexa_session_truncate(struct kexa_session *s, uint32_t n, struct kexa_error *error);
 
+/*
+ * A session on disk: tokens, keys and values in use, logits, sampling with its random
+ * numbers.  The file appears when it is complete.  Loading replaces what s holds, and what
+ * follows is the same to the bit; a file that is damaged, or was saved with another model,
+ * numerics, KV type, context or chunk, is refused and s stays as it was.
+ */
+bool kexa_session_save(const struct kexa_session *s, const char *path, struct kexa_error *error);
+bool kexa_session_load(struct kexa_session *s, const char *path, struct kexa_error *error);
+
 /* Logits of the MTP block for the token after next, given that `next` comes next. */
 bool kexa_session_mtp_logits(struct kexa_session *s, uint32_t next, float *logits,
                              struct kexa_error *error);

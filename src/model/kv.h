@@ -51,6 +51,10 @@ uint32_t kv_oldest(const struct kv *kv, const struct plan *p, uint32_t base, uin
  */
 enum kv_part { KV_PART_ALL, KV_PART_RINGS };
 uint64_t kv_part_bytes(const struct kv *kv, const struct plan *p, enum kv_part part, uint32_t n);
+/* Each run of bytes in turn, until fn returns false; whether it never did. */
+typedef bool kv_run_fn(void *arg, const void *at, size_t n_bytes);
+bool kv_part_each(const struct kv *kv, const struct plan *p, enum kv_part part, uint32_t n,
+                  kv_run_fn *fn, void *arg);
 void kv_part_read(const struct kv *kv, const struct plan *p, enum kv_part part, uint32_t n,
                   uint8_t *out);
 void kv_part_write(struct kv *kv, const struct plan *p, enum kv_part part, uint32_t n,

@@ -3,18 +3,20 @@
 
 /* What one walk over the rows does with each run of bytes: out of the rings, or into them. */
 struct row_walk {
-    uint8_t *out;                         /* one of the two */
+    kv_run_fn *fn;                        /* out; NULL: in */
+    void *arg;
     const uint8_t *in;
-    uint64_t n_bytes;
+    bool stopped;
 };
 
 static void move(struct row_walk *w, uint8_t *rows, size_t n_bytes)
 {
-    if (w->out)
-        memcpy(w->out + w->n_bytes, rows, n_bytes);
-    else if (w->in)
-        memcpy(rows, w->in + w->n_bytes, n_bytes);
-    w->n_bytes += n_bytes;
+    if (w->fn) {
+        w->stopped = w->stopped || !w->fn(w->arg, rows, n_bytes);
+    } else {
+        memcpy(rows, w->in, n_bytes);
+        w->in += n_bytes;
+    }
 }
 
 /* Positions first .. n - 1 of one head, which are one run in the ring or two. */
@@ -58,11 +60,26 @@ uint64_t kv_part_bytes(const struct kv *kv, const struct plan *p, enum kv_part p
     return 2 * rows * p->n_kv_heads * row_bytes;
 }
 
+bool kv_part_each(const struct kv *kv, const struct plan *p, enum kv_part part, uint32_t n,
+                  kv_run_fn *fn, void *arg)
+{
+    struct row_walk w = { .fn = fn, .arg = arg };
+    walk_part(&w, kv, p, part, n);
+    return !w.stopped;
+}
+
+static bool copy_run(void *arg, const void *at, size_t n_bytes)
+{
+    uint8_t **out = arg;
+    memcpy(*out, at, n_bytes);
+    *out += n_bytes;
+    return true;
+}
+
 void kv_part_read(const struct kv *kv, const struct plan *p, enum kv_part part, uint32_t n,
                   uint8_t *out)
 {
-    struct row_walk w = { .out = out };
-    walk_part(&w, kv, p, part, n);
+    kv_part_each(kv, p, part, n, copy_run, &out);
 }
 
 void kv_part_write(struct kv *kv, const struct plan *p, enum kv_part part, uint32_t n,

@@ -52,6 +52,13 @@ bool model_bind(struct model *m, int n_threads, enum model_numerics numerics, st
 
 void model_close(struct model *m);        /* a zeroed struct is fine */
 
+/*
+ * 64 bits (XXH3) of the family, the GGUF metadata or config.json, every tensor's name, type and
+ * shape, and 256 bytes at each of 4096 places spread evenly over the weights: another file, or
+ * one that was trained on, has another hash.  The tokenizer files of a folder are not in it.
+ */
+bool model_hash(const struct model *m, uint64_t *out, struct err *err);
+
 /* "general.name", the folder's name or the file's. Borrowed. */
 void model_name(const struct model *m, char *out, size_t cap);
 

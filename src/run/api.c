@@ -237,6 +237,18 @@ struct kexa_session *kexa_session_fork(const struct kexa_session *s, struct kexa
     return NULL;
 }
 
+bool kexa_session_save(const struct kexa_session *s, const char *path, struct kexa_error *error)
+{
+    struct err err = { 0 };
+    return give(session_save(s->s, path, &err), &err, error);
+}
+
+bool kexa_session_load(struct kexa_session *s, const char *path, struct kexa_error *error)
+{
+    struct err err = { 0 };
+    return give(session_load(s->s, path, &err), &err, error);
+}
+
 void kexa_session_close(struct kexa_session *s)
 {
     if (s)

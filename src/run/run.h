@@ -2,6 +2,7 @@
  * run: models at work.  Include this one header.
  *
  *   session      one sequence of tokens and everything it owns
+ *   session_file a session on disk
  *   snapshot     positions a session can come back to
  *   memory_plan  what a model and its sessions need, before anything is loaded
  *   sampler      logits to a token
@@ -15,6 +16,7 @@
 #include "run/memory_plan.h"
 #include "run/sampler.h"
 #include "run/session.h"
+#include "run/session_file.h"
 #include "run/snapshot.h"
 
 #endif

@@ -34,6 +34,7 @@ struct session {
     bool mtp;                             /* MTP is kept */
     struct snapshots snapshots;
     struct session_options options;       /* as it was opened */
+    uint64_t model_hash;                  /* of m, once a file was read; 0: not yet */
     struct sampler sampler;
     struct sampler_work work;
     volatile int cancelled;

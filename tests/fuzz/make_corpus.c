@@ -1,10 +1,12 @@
 /*
  * make_corpus FOLDER: writes the valid files (ok-*) of the fuzz corpora into
- * FOLDER/gguf, safetensors, tokenizer and gguf_tokenizer, which must exist.  The lies
+ * FOLDER/gguf, safetensors, tokenizer, gguf_tokenizer and session, which must exist.  The lies
  * beside them come from the format tests (KEXA_KEEP_LIES); `make fuzz-corpora` does both.
  */
 #include "../unit/format/gguf_build.h"
+#include "session_rig.h"
 
+#include <math.h>
 #include <stdio.h>
 
 static const char *root;
@@ -172,6 +174,45 @@ static void make_spm(const char *name)
     keep(name, &file);
 }
 
+
+/* A number at an offset of a saved session, with the checksum made right again. */
+static void keep_session_lie(const char *name, const struct buf *good, size_t at, uint32_t value)
+{
+    struct buf file = { 0 };
+    buf_put(&file, good->at, good->len);
+    check(buf_ok(&file, NULL));
+    memcpy(file.at + at, &value, sizeof value);
+    session_rig_sum((uint8_t *)file.at, file.len);
+    keep(name, &file);
+}
+
+static void make_session(void)
+{
+    struct session *s = session_rig_open();
+    struct sampler_options o;
+    struct err err;
+    const uint32_t ids[] = { 5, 100, 0, 7 };
+    struct buf file = session_rig_save(s);
+    keep("session/ok-empty", &file);
+    sampler_options_init(&o);
+    o.temperature = 0.5;
+    o.n_bias = 2;
+    o.bias[0] = (struct sampler_bias){ 3, -INFINITY };
+    check(session_sampling(s, &o, &err) && session_add(s, ids, 4, &err));
+    file = session_rig_save(s);
+    keep_session_lie("session/lie-version", &file, 8, 2);
+    keep_session_lie("session/lie-model", &file, 16, 1);
+    keep_session_lie("session/lie-context", &file, 28, 1u << 31);
+    keep_session_lie("session/lie-tokens", &file, 40, 5);
+    keep_session_lie("session/lie-kv-bytes", &file, 56, 64);
+    keep_session_lie("session/lie-temperature", &file, 68, 0xbff00000);
+    keep_session_lie("session/lie-biases", &file, 152, 100000000);
+    keep_session_lie("session/lie-bias", &file, 160, 101);
+    keep_session_lie("session/lie-id", &file, 176, 101);
+    keep("session/ok-four", &file);
+    session_rig_close(s);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -181,6 +222,7 @@ int main(int argc, char **argv)
     root = argv[1];
     make_gguf();
     make_safetensors();
+    make_session();
     make_tokenizer_json("tokenizer/ok-gpt2", "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
                         "\"use_regex\":true}", "null", "null");
     make_tokenizer_json("tokenizer/ok-smollm", "{\"type\":\"Sequence\",\"pretokenizers\":["

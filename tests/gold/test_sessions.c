@@ -1,13 +1,14 @@
 /*
  * What a session comes back to is what a fresh one would be, to the bit: after rewinding any
- * distance (near: from the rings; far: from a snapshot or the start), in a fork, after a
- * cancelled call.  On the tiny exaone_moe with windows of 8 and rings of 64 rows, with and
+ * distance (near: from the rings; far: from a snapshot or the start), in a fork, from a file,
+ * after a cancelled call.  On the tiny exaone_moe with windows of 8 and rings of 64 rows, with and
  * without MTP, with all KV types, with room for no, two and five snapshots.
  */
 #include "../harness.h"
 #include "run/run.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 enum { CONTEXT = 512, VOCAB_MAX = 512 };
 
@@ -125,11 +126,27 @@ struct walk {
     struct session *s;
     uint32_t ids[CONTEXT], n;
     struct rng rng;
+    char path[64];                        /* a file of its own */
 };
 
 static uint32_t pick(struct walk *w, uint32_t below)
 {
     return (uint32_t)(rng_u64(&w->rng) % below);
+}
+
+/* On from the file, in a session that held something else. */
+static bool save_and_load(struct walk *w, struct err *err)
+{
+    struct session *other = session_open(w->s->m, &w->s->options, err);
+    uint32_t lost[100] = { 1, 2, 3 }, a = 0, b = 0;
+    bool ok = other && session_add(other, lost, 100, err) && session_save(w->s, w->path, err)
+              && session_load(other, w->path, err);
+    if (ok && w->n)
+        ok = session_sample(w->s, &a, NULL, err) && session_sample(other, &b, NULL, err);
+    EXPECT(a == b);
+    session_close(w->s);
+    w->s = other;
+    return ok;
 }
 
 static bool walk_step(struct walk *w, struct err *err)
@@ -139,6 +156,8 @@ static bool walk_step(struct walk *w, struct err *err)
         w->n = pick(w, w->n + 1);
         return session_truncate(w->s, w->n, err);
     }
+    if (what == 4 && n % 4 == 0)
+        return save_and_load(w, err);
     if (what == 5) {
         struct session *fork = session_fork(w->s, err);
         uint32_t lost[3] = { 1, 2, 3 };
@@ -157,6 +176,11 @@ static void walk(struct rig *r, uint64_t seed)
 {
     struct err err = { 0 };
     struct walk w = { .s = begin(r), .rng = { .seed = seed } };
+    struct sampler_options o;
+    sampler_options_init(&o);
+    o.temperature = 1;
+    snprintf(w.path, sizeof w.path, "/tmp/kexa-session-%ld", (long)getpid());
+    EXPECT(w.s && session_sampling(w.s, &o, &err));
     for (int i = 0; w.s && i < 40; i++) {
         EXPECTF(walk_step(&w, &err), "step %d of walk %d: %s", i, (int)seed, err.msg);
         EXPECTF(w.s && as_fresh(r, w.s, w.ids, w.n), "step %d of walk %d, %u tokens (kv %d, mtp "
@@ -164,6 +188,7 @@ static void walk(struct rig *r, uint64_t seed)
         EXPECT(w.s->snapshots.n <= w.s->snapshots.room);
     }
     session_close(w.s);
+    unlink(w.path);
 }
 
 static void test_walks(void)
