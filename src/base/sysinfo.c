@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 
 /* First unsigned number in a one-line file such as memory.max; false for "max". */
 static bool read_number(const char *path, uint64_t *out)
@@ -92,4 +93,14 @@ int sys_cpus(void)
         return 1;
     int n = CPU_COUNT(&set);
     return n > 0 ? n : 1;
+}
+
+uint64_t sys_disk_free(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = mem_copy_text(slash ? path : ".", slash ? (size_t)(slash - path) + 1 : 1);
+    struct statvfs v;
+    bool known = dir && statvfs(dir, &v) == 0;
+    mem_give(dir);
+    return known ? (uint64_t)v.f_bavail * v.f_frsize : UINT64_MAX;
 }

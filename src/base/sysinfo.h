@@ -8,6 +8,8 @@
 
 uint64_t sys_memory_available(void);      /* bytes; UINT64_MAX if unknown */
 uint64_t sys_memory_limit(void);          /* cgroup or RLIMIT_AS limit; UINT64_MAX if none */
+uint64_t sys_disk_free(const char *path); /* bytes this process may still write in the folder of
+                                             the file `path`; UINT64_MAX if unknown */
 int sys_cpus(void);                       /* CPUs this process may run on, >= 1 */
 
 #endif

@@ -13,6 +13,8 @@
     X(pull) \
     X(inspect) \
     X(logits) \
+    X(quantize) \
+    X(synth) \
     X(tokenize) \
     X(detokenize) \
     X(doctor) \

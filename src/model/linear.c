@@ -140,6 +140,8 @@ static size_t grain_of(size_t units, size_t bytes, size_t n_threads)
 
 void linear_run(struct model *m, const struct linear_job *jobs, size_t n_jobs)
 {
+    if (m->observe)
+        m->observe(m->observe_arg, jobs, n_jobs);
     struct linear l = { m, jobs, n_jobs };
     size_t units = 0, bytes = 0;
     for (size_t i = 0; i < n_jobs; i++) {

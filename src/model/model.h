@@ -21,6 +21,8 @@
 #include "model/kv.h"
 #include "model/linear.h"
 #include "model/plan.h"
+#include "model/recipe.h"
+#include "model/synth.h"
 #include "model/weights.h"
 #include "model/workspace.h"
 
@@ -40,6 +42,10 @@ struct model {
     struct pool *pool;
     float *inv_freq[ROPES_MAX];           /* [rope dims / 2] */
     struct workspace ws;
+    /* Sees every list of products before it runs, for statistics; NULL in normal work.  x.f32
+     * of a job holds its rows only where its weight's class is f32 (NUMERICS_F32: always). */
+    void (*observe)(void *arg, const struct linear_job *jobs, size_t n_jobs);
+    void *observe_arg;
     uint64_t weight_bytes;                /* mapped bytes of all tensors */
 };
 
