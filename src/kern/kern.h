@@ -15,6 +15,8 @@
 #include "kern/gemm/gemm.h"
 #include "kern/moe/moe.h"
 #include "kern/norm/norm.h"
+#include "kern/quant/blocks.h"
+#include "kern/quant/encode.h"
 #include "kern/quant/quant.h"
 #include "kern/rope/rope.h"
 

@@ -1,6 +1,6 @@
 #include "model/model.h"
 
-#include "kern/quant/encode.h"
+#include "kern/kern.h"
 
 #include <strings.h>
 

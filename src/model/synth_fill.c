@@ -1,7 +1,7 @@
 /* synth.h: blocks out of integers. */
 #include "model/synth.h"
 
-#include "kern/quant/blocks.h"
+#include "kern/kern.h"
 
 enum { GROUP = 32 };                      /* elements of a piece of F32, F16, BF16 */
 

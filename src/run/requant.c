@@ -1,6 +1,6 @@
 #include "run/run.h"
 
-#include "kern/quant/encode.h"
+#include "kern/kern.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>

@@ -2,7 +2,7 @@
 #include "../../harness.h"
 #include "model/model.h"
 
-#include "kern/quant/blocks.h"
+#include "kern/kern.h"
 
 #include <math.h>
 
