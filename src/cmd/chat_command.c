@@ -34,6 +34,19 @@ static bool choose_thinking(struct chat *c, struct err *err)
                 c->format->name);
 }
 
+/* What was not asked for is as the format recommends. */
+static struct sampling_args sampling_of(const struct chat *c)
+{
+    struct sampling_args a = c->args->sampling;
+    if (isnan(a.temp))
+        a.temp = c->format->temperature;
+    if (isnan(a.top_p))
+        a.top_p = c->format->top_p;
+    if (a.top_k == OPT_UNSET)
+        a.top_k = c->format->top_k;
+    return a;
+}
+
 static bool collect_stops(struct chat *c, struct err *err)
 {
     const struct opt_list *given = &c->args->sampling.stop;
@@ -64,7 +77,8 @@ static bool open_chat(struct chat *c, struct err *err)
     if (!choose_format(c, err) || !choose_thinking(c, err) || !collect_stops(c, err))
         return false;
     c->session = model_args_session(&c->args->model, c->model, err);
-    if (!c->session || !sampling_args_set(&c->args->sampling, c->session, err))
+    struct sampling_args sampling = sampling_of(c);
+    if (!c->session || !sampling_args_set(&sampling, c->session, err))
         return false;
     if (c->args->chat.system && !chat_turns_system(&c->turns, c->args->chat.system, err))
         return false;
@@ -167,7 +181,7 @@ static bool run_chat(const void *args, const struct operands *rest, struct err *
 static const struct opt_group groups[] = {
     { "Model", model_opts, offsetof(struct chat_command_args, model) },
     { "Chat", chat_opts, offsetof(struct chat_command_args, chat) },
-    { "Answers", sampling_opts, offsetof(struct chat_command_args, sampling) },
+    { "Answers", chat_sampling_opts, offsetof(struct chat_command_args, sampling) },
     { NULL, NULL, 0 }
 };
 

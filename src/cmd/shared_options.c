@@ -58,29 +58,44 @@ const struct opt model_only_opts[] = { ROW_MODEL, O_END };
 #undef AT
 #define AT(field) offsetof(struct sampling_args, field)
 
+#define ROW_MAX_TOKENS \
+    O_INT("max-tokens", 'n', AT(max_tokens), 0, 1 << 24, NULL, "N", \
+          "stop after N tokens; without it at the end of the turn or of the context")
+#define TEMP_HELP "temperature: 0 always takes the likeliest token, higher is more varied"
+#define TOP_K_HELP "choose among the K likeliest tokens; 0 is all"
+#define TOP_P_HELP "choose among the likeliest tokens that together reach probability P"
+#define BY_FORMAT "; without it what the chat format recommends"
+#define ROWS_PENALTY_AND_MORE \
+    O_FLOAT("min-p", 0, AT(min_p), 0, 1, "0", "P", \
+            "drop tokens less likely than P times the likeliest"), \
+    O_FLOAT("presence", 0, AT(presence), -2, 2, "0", "X", \
+            "subtract X from the logit of every token that prompt or answer already has"), \
+    O_FLOAT("frequency", 0, AT(frequency), -2, 2, "0", "X", \
+            "subtract X from a token's logit once for each time prompt and answer have it"), \
+    O_FLOAT("repeat", 0, AT(repeat), 0.01, 10, "1", "X", \
+            "divide positive and multiply negative logits of tokens already seen by X"), \
+    O_INT("seed", 0, AT(seed), 0, 0x1p63, NULL, "N", \
+          "seed of the random numbers: the same seed gives the same text; without it a new " \
+          "one each time"), \
+    O_LIST("stop", 0, AT(stop), "TEXT", "end the answer before this text"), \
+    O_LIST("logit-bias", 0, AT(logit_bias), "ID=BIAS", \
+           "add BIAS to the logit of token ID; -inf forbids it")
+
 const struct opt sampling_opts[] = {
-    O_INT("max-tokens", 'n', AT(max_tokens), 0, 1 << 24, NULL, "N",
-          "stop after N tokens; without it at the end of the turn or of the context"),
-    O_FLOAT("temp", 0, AT(temp), 0, 10, "0.7", "T",
-            "temperature: 0 always takes the likeliest token, higher is more varied"),
-    O_INT("top-k", 0, AT(top_k), 0, 1 << 20, "0", "K",
-          "choose among the K likeliest tokens; 0 is all"),
-    O_FLOAT("top-p", 0, AT(top_p), 0, 1, "0.95", "P",
-            "choose among the likeliest tokens that together reach probability P"),
-    O_FLOAT("min-p", 0, AT(min_p), 0, 1, "0", "P",
-            "drop tokens less likely than P times the likeliest"),
-    O_FLOAT("presence", 0, AT(presence), -2, 2, "0", "X",
-            "subtract X from the logit of every token already generated"),
-    O_FLOAT("frequency", 0, AT(frequency), -2, 2, "0", "X",
-            "subtract X once for each time a token was already generated"),
-    O_FLOAT("repeat", 0, AT(repeat), 0.01, 10, "1", "X",
-            "divide positive and multiply negative logits of tokens already seen by X"),
-    O_INT("seed", 0, AT(seed), 0, 0x1p63, NULL, "N",
-          "seed of the random numbers: the same seed gives the same text; without it a new "
-          "one each time"),
-    O_LIST("stop", 0, AT(stop), "TEXT", "end the answer before this text"),
-    O_LIST("logit-bias", 0, AT(logit_bias), "ID=BIAS",
-           "add BIAS to the logit of token ID; -inf forbids it"),
+    ROW_MAX_TOKENS,
+    O_FLOAT("temp", 0, AT(temp), 0, 10, "0.7", "T", TEMP_HELP),
+    O_INT("top-k", 0, AT(top_k), 0, 1 << 20, "0", "K", TOP_K_HELP),
+    O_FLOAT("top-p", 0, AT(top_p), 0, 1, "0.95", "P", TOP_P_HELP),
+    ROWS_PENALTY_AND_MORE,
+    O_END
+};
+
+const struct opt chat_sampling_opts[] = {
+    ROW_MAX_TOKENS,
+    O_FLOAT("temp", 0, AT(temp), 0, 10, NULL, "T", TEMP_HELP BY_FORMAT),
+    O_INT("top-k", 0, AT(top_k), 0, 1 << 20, NULL, "K", TOP_K_HELP BY_FORMAT),
+    O_FLOAT("top-p", 0, AT(top_p), 0, 1, NULL, "P", TOP_P_HELP BY_FORMAT),
+    ROWS_PENALTY_AND_MORE,
     O_END
 };
 

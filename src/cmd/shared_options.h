@@ -40,6 +40,7 @@ extern const struct opt model_fixed_opts[]; /* without --ctx: the input sets the
 extern const struct opt model_only_opts[]; /* struct model_args, but only -m: for commands
                                               that load no weights */
 extern const struct opt sampling_opts[];  /* struct sampling_args */
+extern const struct opt chat_sampling_opts[]; /* the same; temp, top_k and top_p may be unset */
 extern const struct opt chat_opts[];      /* struct chat_args */
 
 choice_fn choice_on_off;

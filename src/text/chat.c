@@ -2,6 +2,8 @@
 
 const struct chat_format *const chat_formats[] = {
     &chat_k_exaone,
+    &chat_exaone4,
+    &chat_gemma,
     &chat_smollm2,
     &chat_chatml,                         /* after smollm2: it recognises that too */
     NULL,

@@ -74,7 +74,7 @@ void chat_json_quote(const char *text, struct buf *out);   /* text as a JSON str
 
 /* One format; the list is in chat.c. */
 struct chat_format {
-    const char *name;                     /* "smollm2", "chatml", "k-exaone" */
+    const char *name;                     /* "smollm2", "chatml", ... */
     const char *about;                    /* one line for help */
     bool (*recognise)(const char *chat_template);
     /* Called through chat_render. */
@@ -86,9 +86,11 @@ struct chat_format {
     const char *think_end;                /* "</think>" or NULL */
     const char *tool_call_begin, *tool_call_end; /* or NULL */
     const char *const *stops;             /* end-of-turn texts, NULL-terminated */
+    float temperature, top_p;             /* recommended by the models' makers */
+    uint32_t top_k;                       /* 0: off */
 };
 
-extern const struct chat_format chat_smollm2, chat_chatml, chat_k_exaone;
+extern const struct chat_format chat_smollm2, chat_chatml, chat_k_exaone, chat_exaone4, chat_gemma;
 
 extern const struct chat_format *const chat_formats[];       /* NULL-terminated */
 const struct chat_format *chat_format_find(const char *name); /* by --format; NULL if none */
@@ -99,6 +101,6 @@ const struct chat_format *chat_format_recognise(const char *chat_template);
  * ERR_UNSUPPORTED, bad JSON in tools or calls an ERR_FORMAT. */
 bool chat_render(const struct chat_format *f, const struct chat_prompt *p,
                  struct chat_text *out, struct err *err);
-void chat_format_names(struct buf *out);  /* "k-exaone, smollm2, chatml", for messages */
+void chat_format_names(struct buf *out);  /* "k-exaone, exaone4, ...", for messages */
 
 #endif

@@ -1,3 +1,4 @@
+#include "text/chat_message.h"
 #include "text/text.h"
 
 /*
@@ -19,21 +20,6 @@ static void put_turn(struct chat_text *out, const char *role, const char *conten
     buf_text(&out->text, "\n");
 }
 
-static bool no_tools(const struct chat_prompt *p, const char *name, struct err *err)
-{
-    if (p->n_tools)
-        return fail(err, ERR_UNSUPPORTED,
-                    "the chat format %s has no tools, but %zu were declared; leave them out or "
-                    "use a model with a tool format (k-exaone)", name, p->n_tools);
-    for (size_t i = 0; i < p->n_messages; i++)
-        if (p->messages[i].n_calls)
-            return fail(err, ERR_UNSUPPORTED,
-                        "the chat format %s has no tool calls, but message %zu has %zu; leave "
-                        "them out or use a model with a tool format (k-exaone)",
-                        name, i, p->messages[i].n_calls);
-    return true;
-}
-
 static bool render(const struct chat_prompt *p, const char *name, const char *default_system,
                    struct chat_text *out, struct err *err)
 {
@@ -41,7 +27,7 @@ static bool render(const struct chat_prompt *p, const char *name, const char *de
         [CHAT_SYSTEM] = "system", [CHAT_USER] = "user",
         [CHAT_ASSISTANT] = "assistant", [CHAT_TOOL] = "tool",
     };
-    if (!no_tools(p, name, err))
+    if (!chat_refuse_tools(p, name, err))
         return false;
     if (default_system && p->n_messages && p->messages[0].role != CHAT_SYSTEM)
         put_turn(out, "system", default_system);
@@ -80,6 +66,8 @@ const struct chat_format chat_smollm2 = {
     .recognise = is_smollm2,
     .render = render_smollm2,
     .stops = stops,
+    .temperature = 0.2f,
+    .top_p = 0.9f,
 };
 
 const struct chat_format chat_chatml = {
@@ -88,4 +76,6 @@ const struct chat_format chat_chatml = {
     .recognise = is_chatml,
     .render = render_chatml,
     .stops = stops,
+    .temperature = 0.7f,
+    .top_p = 0.95f,
 };

@@ -80,7 +80,8 @@ def check_refusals():
                    "A message that is longer than its context.\n", "--ctx", "30")
     expect_refused("a context that fills up", 6, "cut short: all 60 tokens",
                    "Count to a hundred.\n", "--ctx", "60", *GREEDY)
-    expect_refused("an unknown format", 2, "k-exaone, smollm2, chatml", "", "--format", "vicuna")
+    expect_refused("an unknown format", 2,
+                   "k-exaone, exaone4, gemma, smollm2, chatml", "", "--format", "vicuna")
     expect_refused("no thinking mode", 2, "no thinking mode", "", "--think", "on")
     expect_refused("a zero byte", 4, "line 2 .* zero byte", "/stats\na\0b\n")
     expect_refused("an unknown word", 2, "did you mean /stats", "/stat\n")

@@ -99,6 +99,29 @@ static void test_k_exaone_as_described(void)
     json_decref(all);
 }
 
+static void test_exaone4_as_jinja2(void)
+{
+    json_t *all = gold("tests/gold/chat/exaone4.json");
+    expect_cases(all, &chat_exaone4, 45);
+    json_decref(all);
+}
+
+static void test_gemma_as_jinja2(void)
+{
+    struct chat_message twice[] = { { .role = CHAT_USER, .content = "a" },
+                                    { .role = CHAT_USER, .content = "b" } };
+    struct chat_prompt p = { .messages = twice, .n_messages = 2 };
+    struct chat_text x = { 0 };
+    struct err err = { 0 };
+    json_t *all = gold("tests/gold/chat/gemma.json");
+    expect_cases(all, &chat_gemma, 14);
+    EXPECT(!chat_render(&chat_gemma, &p, &x, &err) && err.code == ERR_UNSUPPORTED);
+    EXPECTF(strstr(err.msg, "message 1 is not the assistant's"), "%s", err.msg);
+    EXPECT(x.text.len == 0 && x.n_special == 0);
+    chat_text_release(&x);
+    json_decref(all);
+}
+
 /* Without SmolLM2's own system turn chatml is the same. */
 static void test_chatml(void)
 {
@@ -139,6 +162,10 @@ static void test_recognise(void)
     EXPECT(chat_format_recognise("{{ '<|im_start|>' + role }}") == &chat_chatml);
     EXPECT(chat_format_recognise("a <|tool_declare|> b <|endofturn|>") == &chat_k_exaone);
     EXPECT(!chat_format_recognise("<|tool_declare|> <|end_of_turn|>"));
+    EXPECT(chat_format_recognise("[|endofturn|] # Available Tools") == &chat_exaone4);
+    EXPECT(!chat_format_recognise("[|user|] [|assistant|] [|endofturn|]"));
+    EXPECT(chat_format_recognise("<start_of_turn> <end_of_turn>") == &chat_gemma);
+    EXPECT(!chat_format_recognise("<start_of_turn> <end_of_turn> <start_function_call>"));
     EXPECT(!chat_format_recognise("[INST] {{ content }} [/INST]"));
     EXPECT(!chat_format_recognise("") && !chat_format_recognise(NULL));
     EXPECT(chat_format_find("k-exaone") == &chat_k_exaone);
@@ -146,7 +173,7 @@ static void test_recognise(void)
     EXPECT(!chat_format_find("K-EXAONE") && !chat_format_find(NULL));
     struct buf names = { 0 };
     chat_format_names(&names);
-    EXPECT(!strcmp(names.at, "k-exaone, smollm2, chatml"));
+    EXPECT(!strcmp(names.at, "k-exaone, exaone4, gemma, smollm2, chatml"));
     buf_release(&names);
 }
 
@@ -266,6 +293,8 @@ static void test_failures(void)
 const struct test tests[] = {
     { "smollm2_as_jinja2", test_smollm2_as_jinja2 },
     { "k_exaone_as_described", test_k_exaone_as_described },
+    { "exaone4_as_jinja2", test_exaone4_as_jinja2 },
+    { "gemma_as_jinja2", test_gemma_as_jinja2 },
     { "chatml", test_chatml },
     { "json_as_python", test_json_as_python },
     { "recognise", test_recognise },
