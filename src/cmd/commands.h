@@ -15,6 +15,7 @@
     X(logits) \
     X(quantize) \
     X(synth) \
+    X(ppl) \
     X(tokenize) \
     X(detokenize) \
     X(doctor) \
