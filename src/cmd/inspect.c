@@ -33,7 +33,8 @@ static const char *act_word(const struct plan *p)
 static const char *scaling_word(const struct rope_plan *r)
 {
     static const char *const words[] = {
-        [ROPE_PLAIN] = "none", [ROPE_LINEAR] = "linear", [ROPE_LLAMA3] = "llama3"
+        [ROPE_PLAIN] = "none", [ROPE_LINEAR] = "linear", [ROPE_LLAMA3] = "llama3",
+        [ROPE_YARN] = "yarn"
     };
     return words[r->scaling];
 }

@@ -177,9 +177,15 @@ bool config_put_windows(struct config_out *out, const struct plan *p, struct err
     return !out->gguf || put_gguf_windows(out, p, err);
 }
 
+static void put_positive(struct config_out *out, const char *key, double v)
+{
+    if (v > 0)
+        config_put_number(out, key, NULL, CONFIG_F64, v);
+}
+
 static void put_json_rope(struct config_out *out, const struct rope_plan *r)
 {
-    static const char *const names[] = { "default", "linear", "llama3" };
+    static const char *const names[] = { "default", "linear", "llama3", "yarn" };
     put_json(out, "rope_theta", json_real(config_shortest(r->base)));
     if (r->scaling == ROPE_PLAIN) {
         put_json(out, "rope_scaling", json_null());
@@ -192,9 +198,13 @@ static void put_json_rope(struct config_out *out, const struct rope_plan *r)
     if (r->scaling == ROPE_LLAMA3) {
         config_put_number(&to, "low_freq_factor", NULL, CONFIG_F64, r->low);
         config_put_number(&to, "high_freq_factor", NULL, CONFIG_F64, r->high);
+    }
+    if (r->scaling != ROPE_LINEAR)
         config_put_number(&to, "original_max_position_embeddings", NULL, CONFIG_U32,
                           r->original_context);
-    }
+    put_positive(&to, "beta_fast", r->beta_fast);
+    put_positive(&to, "beta_slow", r->beta_slow);
+    put_positive(&to, "attention_factor", r->attention_factor);
     out->failed |= to.failed;
     put_json(out, "rope_scaling", inner);
 }
@@ -206,9 +216,13 @@ static void put_rope(struct config_out *out, const struct rope_plan *r)
         put_json_rope(out, r);
     config_put_number(out, NULL, "rope.freq_base", CONFIG_F64, r->base);
     config_put_number(out, NULL, "rope.dimension_count", CONFIG_U32, r->dims);
-    config_put_text(out, NULL, "rope.scaling.type", r->scaling == ROPE_LINEAR ? "linear" : "none");
-    if (r->scaling == ROPE_LINEAR)
+    config_put_text(out, NULL, "rope.scaling.type", r->scaling == ROPE_LINEAR ? "linear"
+                    : r->scaling == ROPE_YARN ? "yarn" : "none");
+    if (r->scaling == ROPE_LINEAR || r->scaling == ROPE_YARN)
         config_put_number(out, NULL, "rope.scaling.factor", CONFIG_F64, r->factor);
+    if (r->scaling == ROPE_YARN)
+        config_put_number(out, NULL, "rope.scaling.original_context_length", CONFIG_U32,
+                          r->original_context);
 }
 
 /* The family's keys; GGUF counts the MTP blocks among the blocks. */

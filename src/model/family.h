@@ -73,6 +73,10 @@ bool weight_applies(const struct plan *p, const struct weight_row *w, uint32_t l
 /* Keys that all families share: sizes, heads, norms, context. */
 extern const struct config_key config_common_keys[];
 
+/* Refuses a config.json in which one of the keys (NULL-terminated) is neither missing nor
+ * null nor false. */
+bool config_refuse(const struct config *c, const char *const *keys, struct err *err);
+
 /* What the sources leave out: KV heads, head size, RoPE size, vocabulary, tying. */
 void plan_fill_defaults(struct plan *p, const struct config *c);
 

@@ -9,15 +9,27 @@ static void embed_row(struct model *m, uint32_t token, float *x)
         x[i] *= m->plan.embed_scale;
 }
 
+/* rope_angles times the RoPE's magnitude. */
+static void angles_row(float *cs, float *sn, uint32_t pos, const float *inv_freq, size_t half,
+                       float magnitude)
+{
+    rope_angles(cs, sn, pos, inv_freq, half);
+    for (size_t p = 0; magnitude != 1 && p < half; p++) {
+        cs[p] *= magnitude;
+        sn[p] *= magnitude;
+    }
+}
+
 /* Cosines and sines of every row, once for all layers. */
 static void fill_angles(const struct step *s)
 {
     const struct model *m = s->m;
     for (uint32_t i = 0; i < m->plan.n_ropes; i++) {
         size_t half = m->plan.rope[i].dims / 2;
+        float magnitude = plan_rope_magnitude(&m->plan.rope[i]);
         for (size_t r = 0; r < s->n; r++)
-            rope_angles(m->ws.cs[i] + r * half, m->ws.sn[i] + r * half, s->rows[r].pos,
-                        m->inv_freq[i], half);
+            angles_row(m->ws.cs[i] + r * half, m->ws.sn[i] + r * half, s->rows[r].pos,
+                       m->inv_freq[i], half, magnitude);
     }
 }
 

@@ -109,12 +109,46 @@ static double scale_llama3(const struct rope_plan *r, double f)
     return f * ((1 - s) / r->factor + s);
 }
 
+/* The pair (not a whole number) that turns `turns` times within the original context. */
+static double yarn_pair(const struct rope_plan *r, double turns)
+{
+    return r->dims * log(r->original_context / (turns * 2 * 3.14159265358979323846))
+           / (2 * log(r->base));
+}
+
+/*
+ * YaRN: pairs that turn beta_fast times or more keep their frequency, those that turn
+ * beta_slow times or less are slowed by `factor`; between the two a straight line over the
+ * pair's number (Peng et al., "YaRN", 2023, section 3.2; the bounds rounded outwards as in
+ * transformers).
+ */
+static double scale_yarn(const struct rope_plan *r, uint32_t p, double f)
+{
+    double low = floor(yarn_pair(r, r->beta_fast > 0 ? r->beta_fast : 32));
+    double high = ceil(yarn_pair(r, r->beta_slow > 0 ? r->beta_slow : 1));
+    low = fmax(low, 0);
+    high = fmin(high, r->dims - 1.0);
+    double ramp = fmin(fmax((p - low) / fmax(high - low, 1e-3), 0), 1);
+    return f / r->factor * ramp + f * (1 - ramp);
+}
+
+/* Section 3.4: the temperature of attention, put into q and k. */
+float plan_rope_magnitude(const struct rope_plan *r)
+{
+    if (r->scaling != ROPE_YARN)
+        return 1;
+    return (float)(r->attention_factor > 0 ? r->attention_factor
+                   : r->factor > 1 ? 0.1 * log(r->factor) + 1 : 1);
+}
+
 void plan_inv_freq(const struct rope_plan *r, float *inv_freq)
 {
     for (uint32_t p = 0; p < r->dims / 2; p++) {
         double f = (double)(float)pow(r->base, -2.0 * p / r->dims);
         if (r->scaling == ROPE_LLAMA3)
             f = scale_llama3(r, f);
+        else if (r->scaling == ROPE_YARN)
+            f = scale_yarn(r, p, f);
         else if (r->scaling == ROPE_LINEAR)
             f /= r->factor;
         inv_freq[p] = (float)f;

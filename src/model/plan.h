@@ -15,7 +15,7 @@
 struct family;
 
 enum rope_layout { ROPE_HALF, ROPE_PAIR };    /* kern/rope/rope.h */
-enum rope_scaling { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3 };
+enum rope_scaling { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3, ROPE_YARN };
 enum { ROPES_MAX = 2 };
 
 /* Where a sublayer (attention, FFN) has its RMSNorms: x += [post] F([pre] x). */
@@ -26,7 +26,10 @@ struct rope_plan {
     enum rope_layout layout;
     enum rope_scaling scaling;
     double base;
-    double factor, low, high, original_context;  /* of the scaling */
+    double factor, original_context;      /* of the scaling */
+    double low, high;                     /* of llama3 */
+    double beta_fast, beta_slow;          /* of YaRN; 0: 32 and 1 */
+    double attention_factor;              /* of YaRN; 0: by the factor */
     uint32_t dims;                        /* rotated elements of a head, even */
 };
 
@@ -80,5 +83,8 @@ static inline bool plan_is_mtp(const struct plan *p, uint32_t layer)
 
 /* 1/wavelength of pair p (radians per position), f32 as the reference has it. */
 void plan_inv_freq(const struct rope_plan *r, float *inv_freq);
+
+/* What cosines and sines are multiplied by: 1 but for YaRN. */
+float plan_rope_magnitude(const struct rope_plan *r);
 
 #endif

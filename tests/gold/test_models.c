@@ -147,6 +147,11 @@ static void test_exaone4_hybrid(void) { check_both("tests/gold/exaone4/hybrid");
 static void test_gemma3_old(void) { check_both("tests/gold/gemma3/old"); }
 static void test_gemma3_new(void) { check_folder("tests/gold/gemma3/new", ""); }
 
+static void test_exaone(void) { check_both("tests/gold/exaone/tied"); }
+static void test_qwen3(void) { check_both("tests/gold/qwen3/yarn"); }
+static void test_qwen3_moe(void) { check_both("tests/gold/qwen3/moe"); }
+static void test_solar_open(void) { check_folder("tests/gold/solar_open/yarn", ""); }
+
 static void check_mtp(const char *file)
 {
     struct gold g;
@@ -257,6 +262,10 @@ const struct test tests[] = {
     { "exaone4 hybrid", test_exaone4_hybrid },
     { "gemma3 old", test_gemma3_old },
     { "gemma3 new", test_gemma3_new },
+    { "exaone 3", test_exaone },
+    { "qwen3, yarn", test_qwen3 },
+    { "qwen3_moe", test_qwen3_moe },
+    { "solar_open, yarn", test_solar_open },
     { "mtp", test_mtp },
     { "mtp gguf", test_mtp_gguf },
     { "negative controls", test_controls },

@@ -113,7 +113,8 @@ def add_block(writer, c, weights, prefix, block):
 
 
 def add_experts(writer, c, weights, layer):
-    writer.add_tensor(f"blk.{layer}.exp_probs_b.bias", weights[bias_name(c, layer)])
+    if bias_name(c, layer) in weights:
+        writer.add_tensor(f"blk.{layer}.exp_probs_b.bias", weights[bias_name(c, layer)])
     for part in ("gate", "up", "down"):
         stack = [weights[f"model.layers.{layer}.mlp.experts.{e}.{part}_proj.weight"]
                  for e in range(c["num_experts"])]
@@ -144,10 +145,26 @@ def add_gemma3(writer, c):
         writer.add_rope_scaling_factor(c["rope_scaling"]["factor"])
 
 
+def add_qwen3(writer, c):
+    writer.add_block_count(c["num_hidden_layers"])
+    if c.get("rope_scaling"):
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(c["rope_scaling"]["factor"])
+        writer.add_rope_scaling_orig_ctx_len(
+            c["rope_scaling"]["original_max_position_embeddings"])
+    if "num_experts" in c:
+        writer.add_expert_count(c["num_experts"])
+        writer.add_expert_used_count(c["num_experts_per_tok"])
+        writer.add_expert_feed_forward_length(c["moe_intermediate_size"])
+
+
 # model_type: architecture, what it adds to the metadata, names of norms that differ
 ARCHS = {
     "llama": ("llama", lambda w, c: w.add_block_count(c["num_hidden_layers"]), {}),
     "exaone_moe": ("exaone-moe", add_exaone, {}),
+    "exaone": ("exaone", lambda w, c: w.add_block_count(c["num_hidden_layers"]), {}),
+    "qwen3": ("qwen3", add_qwen3, {}),
+    "qwen3_moe": ("qwen3moe", add_qwen3, {}),
     "gemma3_text": ("gemma3", add_gemma3, {
         "post_attention_layernorm.weight": "post_attention_norm.weight",
         "pre_feedforward_layernorm.weight": "ffn_norm.weight",

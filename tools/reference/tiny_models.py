@@ -31,9 +31,9 @@ from safetensors.torch import load_file, save_file
 
 import tiny_gguf
 from mtp_torch import mtp_logits
-from tiny_specs import (HF_ONLY, SPECS, layer_types, mlp_types, n_tokens, rope_of,
-                        tensor_shapes)
-from widen import widen
+from tiny_specs import (HF_ONLY, SPECS, folder_config, folder_name, layer_types, mlp_types,
+                        n_tokens, rope_of, tensor_shapes)
+from widen import rotary_of, widen
 
 SEED = 20261121
 MIN_GAP = 1e-3                 # between the last expert chosen and the first one left out
@@ -86,10 +86,21 @@ def transformers_config(spec):
         keys.update(layer_types=layer_types(spec))
     if spec["model_type"] == "exaone_moe":
         keys.update(mlp_layer_types=mlp_types(spec))
-    return transformers.CONFIG_MAPPING[spec["model_type"]](**keys)
+    if spec["model_type"] == "solar_open":
+        del keys["partial_rotary_factor"]
+    kind = "llama" if spec["model_type"] == "exaone" else spec["model_type"]
+    return transformers.CONFIG_MAPPING[kind](**keys)
 
 
 def load_model(folder, spec):
+    if spec["model_type"] == "exaone":          # transformers has it as llama
+        model = transformers.LlamaForCausalLM(transformers_config(spec)).double()
+        model.set_attn_implementation("eager")
+        stored = load_file(folder / "model.safetensors")
+        names = {folder_name(spec, k): k for k in tensor_shapes(spec)}
+        model.load_state_dict({names[k]: v for k, v in stored.items()}, strict=False)
+        model.tie_weights()
+        return model.eval()
     model = transformers.AutoModelForCausalLM.from_pretrained(
         folder, config=transformers_config(spec), dtype=torch.float64,
         attn_implementation="eager", experts_implementation="eager")
@@ -110,7 +121,11 @@ def edge(values, k):
 
 def router_gaps(gate, logits):
     """Per token, the smaller of the gap between experts and the gap between groups."""
+    if not hasattr(gate, "e_score_correction_bias"):
+        return edge(logits.double().softmax(-1), gate.top_k)
     choice = logits.double().sigmoid() + gate.e_score_correction_bias.double()
+    if not hasattr(gate, "num_group"):
+        return edge(choice, gate.top_k)
     grouped = choice.view(choice.shape[0], gate.num_group, -1)
     score = grouped.topk(2, dim=-1)[0].sum(-1)
     keep = torch.zeros_like(score, dtype=torch.bool)
@@ -216,6 +231,16 @@ def norm_control(model, tokens, logits):
     return {"q_norm_gains_of_one": result}
 
 
+def scaling_control(model, tokens, logits):
+    """RoPE without its scaling."""
+    rotary = model.model.rotary_emb
+    right = rotary.forward
+    rotary.forward = rotary_of(model.config, scaled=False)
+    result = moved(logits, run(model, tokens)[0])
+    rotary.forward = right
+    return {"rope_without_scaling": result}
+
+
 def controls(spec, model, tokens, logits):
     """How far one mistake moves the logits: each must be far above the tolerance 2e-4."""
     which = []
@@ -227,8 +252,10 @@ def controls(spec, model, tokens, logits):
         which.append(rope_control)
     if spec["model_type"] == "exaone_moe":
         which.append(bias_control)
-    if not which:
+    if not which and hasattr(model.model.layers[0].self_attn, "q_norm"):
         which.append(norm_control)
+    if spec.get("rope_scaling") and spec["model_type"] != "gemma3_text":
+        which.append(scaling_control)
     return {k: v for control in which for k, v in control(model, tokens, logits).items()}
 
 
@@ -287,9 +314,10 @@ def build(name, spec, out):
     rng = torch.Generator().manual_seed(SEED)
     gain = 0.0 if spec["model_type"] == "gemma3_text" else 1.0
     weights = {k: draw_weight(k, s, rng, gain) for k, s in tensor_shapes(spec).items()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file({folder_name(spec, k): v for k, v in weights.items()},
+              folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)
-    (folder / "config.json").write_text(json.dumps(spec, indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps(folder_config(spec), indent=2) + "\n")
     arrays, measured = expected(folder, name, spec, rng=np.random.default_rng(SEED))
     for key, array in arrays.items():
         np.save(folder / f"{key}.npy", array)

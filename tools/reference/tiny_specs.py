@@ -56,6 +56,24 @@ LLAMA3_OLD = {"rope_type": "llama3", "factor": 16.0, "low_freq_factor": 1.0,
               "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
 
 SPECS = {
+    "exaone/tied": small_config(
+        "exaone", "ExaoneForCausalLM", tie_word_embeddings=True, rms_norm_eps=1e-5,
+        rope_theta=500.0, rope_scaling=LLAMA3_OLD | {"factor": 8.0}),
+    "qwen3/yarn": small_config(
+        "qwen3", "Qwen3ForCausalLM", rope_theta=1000.0, attention_bias=False,
+        max_window_layers=3, use_sliding_window=False, sliding_window=None,
+        rope_scaling={"rope_type": "yarn", "factor": 4.0,
+                      "original_max_position_embeddings": 48}),
+    "qwen3/moe": small_config(
+        "qwen3_moe", "Qwen3MoeForCausalLM", num_experts=8, num_experts_per_tok=3,
+        moe_intermediate_size=12, norm_topk_prob=True, decoder_sparse_step=1,
+        mlp_only_layers=[], attention_bias=False, rope_theta=10000.0, rope_scaling=None),
+    "solar_open/yarn": small_config(
+        "solar_open", "SolarOpenForCausalLM", head_dim=16, n_routed_experts=8,
+        num_experts_per_tok=2, moe_intermediate_size=10, n_shared_experts=2, n_group=1,
+        topk_group=1, norm_topk_prob=True, routed_scaling_factor=1.5, first_k_dense_replace=0,
+        rope_theta=1000.0, partial_rotary_factor=1.0, attention_bias=False,
+        rope_scaling={"type": "yarn", "factor": 2.0, "original_max_position_embeddings": 64}),
     "gemma3/old": small_config(          # 4B's scaling of the global RoPE; one global layer
         "gemma3_text", "Gemma3ForCausalLM", num_hidden_layers=7, tie_word_embeddings=True,
         hidden_act="absent", hidden_activation="gelu_pytorch_tanh", num_key_value_heads=1,
@@ -105,7 +123,7 @@ SPECS = {
 
 
 # What no GGUF key can say (a scale of q k of its own, a base for windows), or no GGUF has.
-HF_ONLY = {"gemma3/new"}
+HF_ONLY = {"gemma3/new", "solar_open/yarn"}
 
 
 def head_dim(c):
@@ -114,8 +132,9 @@ def head_dim(c):
 
 def rope_of(c):
     """The new style's rope_parameters from either style."""
-    return c.get("rope_parameters") or {"rope_type": "default", "rope_theta": c["rope_theta"]} \
-        | (c.get("rope_scaling") or {})
+    old = dict(c.get("rope_scaling") or {})
+    old["rope_type"] = old.pop("type", None) or old.get("rope_type", "default")
+    return c.get("rope_parameters") or old | {"rope_theta": c["rope_theta"]}
 
 
 def layer_types(c):
@@ -131,13 +150,13 @@ def layer_types(c):
 def mlp_types(c):
     if "moe_intermediate_size" not in c:
         return ["dense"] * c["num_hidden_layers"]
-    dense = c.get("first_k_dense_replace")
+    dense = c.get("first_k_dense_replace", 0)
     return c.get("mlp_layer_types") or \
         ["dense" if i < dense else "sparse" for i in range(c["num_hidden_layers"])]
 
 
 def bias_name(c, layer):
-    under_gate = "mlp_layer_types" in c
+    under_gate = "mlp_layer_types" in c or c["model_type"] == "solar_open"
     return f"model.layers.{layer}.mlp." + ("gate." if under_gate else "") + \
         "e_score_correction_bias"
 
@@ -172,14 +191,44 @@ def block_shapes(c, prefix):
     return shapes
 
 
+def n_experts(c):
+    return c.get("num_experts", c.get("n_routed_experts"))
+
+
 def moe_shapes(c, layer):
     prefix = f"model.layers.{layer}.mlp."
     h, f = c["hidden_size"], c["moe_intermediate_size"]
-    shapes = {prefix + "gate.weight": (c["num_experts"], h),
-              bias_name(c, layer): (c["num_experts"],)}
-    for e in range(c["num_experts"]):
+    shapes = {prefix + "gate.weight": (n_experts(c), h)}
+    if c["model_type"] != "qwen3_moe":
+        shapes[bias_name(c, layer)] = (n_experts(c),)
+    for e in range(n_experts(c)):
         shapes |= swiglu_shapes(f"{prefix}experts.{e}.", h, f)
-    return shapes | swiglu_shapes(prefix + "shared_experts.", h, f * c["num_shared_experts"])
+    n_shared = c.get("num_shared_experts", c.get("n_shared_experts", 0))
+    return shapes | (swiglu_shapes(prefix + "shared_experts.", h, f * n_shared)
+                     if n_shared else {})
+
+
+EXAONE_KEYS = {"num_hidden_layers": "num_layers", "rms_norm_eps": "layer_norm_epsilon",
+               "hidden_act": "activation_function"}
+EXAONE_NAMES = [
+    ("model.embed_tokens", "transformer.wte"), ("model.norm", "transformer.ln_f"),
+    ("model.layers", "transformer.h"), ("input_layernorm", "ln_1"),
+    ("post_attention_layernorm", "ln_2"), ("self_attn.o_proj", "attn.attention.out_proj"),
+    ("self_attn", "attn.attention"), ("gate_proj", "c_fc_0"), ("up_proj", "c_fc_1"),
+    ("down_proj", "c_proj")]
+
+
+def folder_config(c):
+    """config.json: exaone has GPT-2's words for some keys."""
+    words = EXAONE_KEYS if c["model_type"] == "exaone" else {}
+    return {words.get(key, key): value for key, value in c.items()}
+
+
+def folder_name(c, name):
+    """A tensor's name in the folder: exaone has GPT-2's words, and llama's tensors."""
+    for llama, exaone in EXAONE_NAMES if c["model_type"] == "exaone" else []:
+        name = name.replace(llama, exaone)
+    return name
 
 
 def tensor_shapes(c):

@@ -76,13 +76,13 @@ def rotary(rope, head_dim):
     return rotate
 
 
-def rotary_of(config):
+def rotary_of(config, scaled=True):
     """forward() of the model's rotary embedding: some have one for each kind of layer."""
     head_dim = getattr(config, "head_dim", None)
     head_dim = head_dim or config.hidden_size // config.num_attention_heads
     ropes = config.rope_parameters
     if "rope_type" in ropes:
-        return rotary(ropes, head_dim)
+        return rotary(ropes if scaled else ropes | {"rope_type": "default"}, head_dim)
     kinds = {kind: rotary(rope, head_dim) for kind, rope in ropes.items()}
     return lambda x, position_ids, layer_type: kinds[layer_type](x, position_ids)
 

@@ -12,15 +12,12 @@
 #include "model/families/weight_rows.h"
 #include "model/model.h"
 
-#define P(f) offsetof(struct plan, f)
 static const struct config_key keys[] = {
-    { "num_hidden_layers", NULL, "block_count", CONFIG_U32, true, P(n_layers), 1, LAYERS_MAX },
+    KEYS_LAYERS,
     { "num_nextn_predict_layers", NULL, "nextn_predict_layers", CONFIG_U32, false, P(n_mtp),
       0, 0 },
-    { "tie_word_embeddings", NULL, NULL, CONFIG_BOOL, false, P(tied), 0, 1 },
     { .at = SIZE_MAX }
 };
-#undef P
 
 /* GGUF files of the 32B without a pattern mean every fourth of its 64 layers. */
 static bool fill_layers(struct plan *p, const struct config *c, struct err *err)

@@ -13,33 +13,13 @@
 #include "model/families/weight_rows.h"
 #include "model/model.h"
 
-#define P(f) offsetof(struct plan, f)
-#define R(f) (offsetof(struct plan, router) + offsetof(struct moe_router, f))
 static const struct config_key keys[] = {
-    { "num_hidden_layers", NULL, "block_count", CONFIG_U32, true, P(n_layers), 1, LAYERS_MAX },
+    KEYS_LAYERS,
     { "num_nextn_predict_layers", NULL, "nextn_predict_layers", CONFIG_U32, false, P(n_mtp),
       0, 1 },
-    { "tie_word_embeddings", NULL, NULL, CONFIG_BOOL, false, P(tied), 0, 1 },
-    { "num_experts", "n_routed_experts", "expert_count", CONFIG_U32, true, R(n), 1,
-      MOE_EXPERTS_MAX },
-    { "num_experts_per_tok", NULL, "expert_used_count", CONFIG_U32, true, R(top_k), 1,
-      MOE_TOPK_MAX },
-    { "n_group", NULL, "expert_group_count", CONFIG_U32, false, R(n_group), 1, MOE_EXPERTS_MAX },
-    { "topk_group", NULL, "expert_group_used_count", CONFIG_U32, false, R(topk_group), 1,
-      MOE_EXPERTS_MAX },
-    { "norm_topk_prob", NULL, "expert_weights_norm", CONFIG_BOOL, false, R(norm_topk), 0, 1 },
-    { "moe_intermediate_size", NULL, "expert_feed_forward_length", CONFIG_U32, true,
-      P(expert_ffn), 1, 1 << 22 },
-    { "num_shared_experts", "n_shared_experts", "expert_shared_count", CONFIG_U32, false,
-      P(n_shared), 0, 64 },
-    { "first_k_dense_replace", "first_last_k_dense_replace", "leading_dense_block_count",
-      CONFIG_U32, false, P(first_dense), 0, LAYERS_MAX },
-    { "routed_scaling_factor", NULL, "expert_weights_scale", CONFIG_F32, false, R(scale),
-      -1e6, 1e6 },
+    KEYS_EXPERTS, KEYS_GROUPS,
     { .at = SIZE_MAX }
 };
-#undef P
-#undef R
 
 static bool read_router(struct plan *p, const struct config *c, struct err *err)
 {

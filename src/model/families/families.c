@@ -4,9 +4,12 @@
 #include <math.h>
 
 extern const struct family family_llama, family_exaone_moe, family_exaone4, family_gemma3;
+extern const struct family family_exaone, family_qwen3, family_qwen3_moe;
+extern const struct family family_solar_open;
 
 const struct family *const families[] = {
-    &family_exaone_moe, &family_exaone4, &family_gemma3, &family_llama, NULL
+    &family_exaone_moe, &family_exaone4, &family_exaone, &family_gemma3, &family_llama,
+    &family_qwen3, &family_qwen3_moe, &family_solar_open, NULL
 };
 
 static bool named(const char *const *names, const char *name)
@@ -101,6 +104,15 @@ const struct config_key config_common_keys[] = {
 };
 #undef P
 
+bool config_refuse(const struct config *c, const char *const *keys, struct err *err)
+{
+    for (; *keys; keys++)
+        if (config_json(c, *keys) && !json_is_false(config_json(c, *keys)))
+            return fail(err, ERR_UNSUPPORTED, "%s: %s is set; this build runs %s models without "
+                        "it only", c->file, *keys, c->arch);
+    return true;
+}
+
 void plan_fill_defaults(struct plan *p, const struct config *c)
 {
     if (!p->n_kv_heads)
@@ -128,7 +140,14 @@ static const struct config_key rope_keys[] = {
     { "low_freq_factor", NULL, NULL, CONFIG_F64, false, offsetof(struct rope_plan, low), 0, 1e6 },
     { "high_freq_factor", NULL, NULL, CONFIG_F64, false, offsetof(struct rope_plan, high), 0,
       1e6 },
-    { "original_max_position_embeddings", NULL, NULL, CONFIG_F64, false,
+    { "beta_fast", NULL, "rope.scaling.yarn_beta_fast", CONFIG_F64, false,
+      offsetof(struct rope_plan, beta_fast), 1e-6, 1e6 },
+    { "beta_slow", NULL, "rope.scaling.yarn_beta_slow", CONFIG_F64, false,
+      offsetof(struct rope_plan, beta_slow), 1e-6, 1e6 },
+    { "attention_factor", NULL, NULL, CONFIG_F64, false,
+      offsetof(struct rope_plan, attention_factor), 1e-6, 1e6 },
+    { "original_max_position_embeddings", NULL, "rope.scaling.original_context_length",
+      CONFIG_F64, false,
       offsetof(struct rope_plan, original_context), 1, 1e9 },
     { .at = SIZE_MAX }
 };
@@ -142,9 +161,11 @@ static bool rope_type(const struct config *c, struct rope_plan *r, const char *t
         r->scaling = ROPE_LINEAR;
     else if (!strcmp(type, "llama3") && r->high > r->low)
         r->scaling = ROPE_LLAMA3;
+    else if (!strcmp(type, "yarn"))
+        r->scaling = ROPE_YARN;
     else
         return fail(err, ERR_UNSUPPORTED, "%s: RoPE scaling \"%s\" is not supported; this build "
-                    "knows default, linear and llama3", c->file, type);
+                    "knows default, linear, llama3 and yarn", c->file, type);
     return r->scaling == ROPE_PLAIN || r->factor > 0
            || fail(err, ERR_FORMAT, "%s: RoPE scaling \"%s\" without a factor", c->file, type);
 }
@@ -153,13 +174,14 @@ static bool rope_type(const struct config *c, struct rope_plan *r, const char *t
 static bool rope_object(const struct config *c, const char *name, struct rope_plan *r,
                         const char **type, struct err *err)
 {
+    static const char *const refused[] = { "mscale_all_dim", NULL };
     json_t *o = config_json(c, name);
-    struct config inner = { .file = c->file, .json = o };
+    struct config inner = { .file = c->file, .json = o, .arch = "yarn" };
     if (!o)
         return true;
     if (!json_is_object(o))
         return fail(err, ERR_FORMAT, "%s: %s is not an object", c->file, name);
-    if (!config_read(&inner, rope_keys, r, err))
+    if (!config_refuse(&inner, refused, err) || !config_read(&inner, rope_keys, r, err))
         return false;
     const char *t = config_hf_string(&inner, "rope_type");
     t = t ? t : config_hf_string(&inner, "type");

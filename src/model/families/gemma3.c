@@ -15,13 +15,7 @@
 
 #include <math.h>
 
-#define P(f) offsetof(struct plan, f)
-static const struct config_key keys[] = {
-    { "num_hidden_layers", NULL, "block_count", CONFIG_U32, true, P(n_layers), 1, LAYERS_MAX },
-    { "tie_word_embeddings", NULL, NULL, CONFIG_BOOL, false, P(tied), 0, 1 },
-    { .at = SIZE_MAX }
-};
-#undef P
+static const struct config_key keys[] = { KEYS_LAYERS, { .at = SIZE_MAX } };
 
 static const struct config_key local_rope_keys[] = {
     { "rope_local_base_freq", NULL, "rope.freq_base_swa", CONFIG_F64, false,
@@ -42,26 +36,26 @@ static const struct config_key query_keys[] = {
 static bool refuse_extras(const struct config *c, struct err *err)
 {
     static const char *const extras[] = { "attn_logit_softcapping", "final_logit_softcapping",
-                                          "use_bidirectional_attention", "attention_bias" };
+                                          "use_bidirectional_attention", "attention_bias",
+                                          NULL };
     const char *act = config_hf_string(c, "hidden_activation");
-    for (size_t i = 0; i < sizeof extras / sizeof *extras; i++)
-        if (config_json(c, extras[i]) && !json_is_false(config_json(c, extras[i])))
-            return fail(err, ERR_UNSUPPORTED, "%s: %s is set; this build runs Gemma 3 without "
-                        "it", c->file, extras[i]);
+    if (!config_refuse(c, extras, err))
+        return false;
     if (act && strcmp(act, "gelu_pytorch_tanh"))
         return fail(err, ERR_UNSUPPORTED, "%s: hidden_activation is %s; gemma3 has "
                     "gelu_pytorch_tanh", c->file, act);
     return true;
 }
 
+static double gguf_scalar(const struct plan *p)
+{
+    return p->n_layers == 62 ? (double)p->hidden / p->n_heads : p->head_dim;
+}
+
 /* No GGUF key has the scale: it is that of a head, but for the 27B with its 62 layers. */
 static bool read_scale(struct plan *p, const struct config *c, struct err *err)
 {
-    struct query q = { p->head_dim };
-    if (c->json)
-        q.scalar = 256;
-    else if (p->n_layers == 62)
-        q.scalar = (double)p->hidden / p->n_heads;
+    struct query q = { c->json ? 256 : gguf_scalar(p) };
     if (!config_read(c, query_keys, &q, err))
         return false;
     p->attn_scale = 1.0f / sqrtf((float)q.scalar);
@@ -105,6 +99,22 @@ static bool fill(struct plan *p, const struct config *c, struct err *err)
     return true;
 }
 
+static bool describe(const struct plan *p, struct config_out *out, struct err *err)
+{
+    float scalar = roundf(1 / (p->attn_scale * p->attn_scale));
+    if (out->gguf && scalar != roundf((float)gguf_scalar(p)))
+        return fail(err, ERR_UNSUPPORTED, "query_pre_attn_scalar is %g; GGUF files of gemma3 have "
+                    "no key for it, readers take %g", (double)scalar, gguf_scalar(p));
+    if (p->rope[1].scaling)
+        return fail(err, ERR_UNSUPPORTED, "the RoPE of sliding layers is scaled; the keys that "
+                    "are written can scale the global layers' only");
+    config_put_text(out, "hidden_activation", NULL, "gelu_pytorch_tanh");
+    config_put_number(out, "query_pre_attn_scalar", NULL, CONFIG_F64, (double)scalar);
+    config_put_number(out, "rope_local_base_freq", "rope.freq_base_swa", CONFIG_F64,
+                      p->rope[1].base);
+    return config_put_windows(out, p, err);
+}
+
 static const struct weight_row rows[] = {
     ROWS_EMBED("model.embed_tokens.weight"),
     ROW_VECTOR(WHEN_ALWAYS, "attn_norm", "input_layernorm", DIM_HIDDEN, attn_norm),
@@ -123,5 +133,6 @@ static const char *const archs[] = { "gemma3", NULL };
 
 const struct family family_gemma3 = {
     .name = "gemma3", .hf_types = hf_types, .gguf_archs = archs, .fill = fill, .weights = rows,
-    .hf_layers = "model.layers.%u.", .hf_mtp = NULL, .hf_gain_offset = 1,
+    .hf_layers = "model.layers.%u.", .hf_mtp = NULL, .hf_gain_offset = 1, .keys = keys,
+    .describe = describe, .hf_class = "Gemma3ForCausalLM",
 };

@@ -9,27 +9,14 @@
 #include "model/families/weight_rows.h"
 #include "model/model.h"
 
-static bool refuse_bias(const struct config *c, const char *key, struct err *err)
-{
-    if (json_is_true(config_json(c, key)))
-        return fail(err, ERR_UNSUPPORTED, "%s: %s is true; this build runs llama models without "
-                    "biases only", c->file, key);
-    return true;
-}
-
-static const struct config_key keys[] = {
-    { "num_hidden_layers", NULL, "block_count", CONFIG_U32, true, offsetof(struct plan, n_layers),
-      1, LAYERS_MAX },
-    { "tie_word_embeddings", NULL, NULL, CONFIG_BOOL, false, offsetof(struct plan, tied), 0, 1 },
-    { .at = SIZE_MAX }
-};
+static const struct config_key keys[] = { KEYS_LAYERS, { .at = SIZE_MAX } };
 
 static bool fill(struct plan *p, const struct config *c, struct err *err)
 {
+    static const char *const extras[] = { "attention_bias", "mlp_bias", NULL };
     p->rope[0] = (struct rope_plan){ .base = 10000, .low = 1, .high = 4, .original_context = 8192 };
     if (!config_read(c, config_common_keys, p, err) || !config_read(c, keys, p, err)
-        || !config_read_rope(c, &p->rope[0], err) || !refuse_bias(c, "attention_bias", err)
-        || !refuse_bias(c, "mlp_bias", err))
+        || !config_read_rope(c, &p->rope[0], err) || !config_refuse(c, extras, err))
         return false;
     plan_fill_defaults(p, c);
     p->rope[0].layout = c->gguf ? ROPE_PAIR : ROPE_HALF;

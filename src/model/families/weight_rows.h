@@ -1,6 +1,7 @@
 /*
  * weight_rows: pieces of weight tables that families share, with the names of Llama's
- * descendants.  A family's table is a list of these and of its own rows (family.h).
+ * descendants; and of tables of keys.  A family's table is a list of these and of its own
+ * rows (family.h).
  */
 #ifndef KEXA_MODEL_WEIGHT_ROWS_H
 #define KEXA_MODEL_WEIGHT_ROWS_H
@@ -66,5 +67,31 @@
                DIM_SHARED, down_s)
 
 #define ROWS_STOP { .at = SIZE_MAX }
+
+#define P(f) offsetof(struct plan, f)
+#define R(f) (offsetof(struct plan, router) + offsetof(struct moe_router, f))
+#define KEYS_LAYERS \
+    { "num_hidden_layers", "num_layers", "block_count", CONFIG_U32, true, P(n_layers), 1, \
+      LAYERS_MAX }, \
+    { "tie_word_embeddings", NULL, NULL, CONFIG_BOOL, false, P(tied), 0, 1 }
+#define KEYS_EXPERTS \
+    { "num_experts", "n_routed_experts", "expert_count", CONFIG_U32, true, R(n), 1, \
+      MOE_EXPERTS_MAX }, \
+    { "num_experts_per_tok", NULL, "expert_used_count", CONFIG_U32, true, R(top_k), 1, \
+      MOE_TOPK_MAX }, \
+    { "norm_topk_prob", NULL, "expert_weights_norm", CONFIG_BOOL, false, R(norm_topk), 0, 1 }, \
+    { "moe_intermediate_size", NULL, "expert_feed_forward_length", CONFIG_U32, true, \
+      P(expert_ffn), 1, 1 << 22 }
+#define KEYS_GROUPS \
+    { "n_group", NULL, "expert_group_count", CONFIG_U32, false, R(n_group), 1, \
+      MOE_EXPERTS_MAX }, \
+    { "topk_group", NULL, "expert_group_used_count", CONFIG_U32, false, R(topk_group), 1, \
+      MOE_EXPERTS_MAX }, \
+    { "num_shared_experts", "n_shared_experts", "expert_shared_count", CONFIG_U32, false, \
+      P(n_shared), 0, 64 }, \
+    { "first_k_dense_replace", "first_last_k_dense_replace", "leading_dense_block_count", \
+      CONFIG_U32, false, P(first_dense), 0, LAYERS_MAX }, \
+    { "routed_scaling_factor", NULL, "expert_weights_scale", CONFIG_F32, false, R(scale), \
+      -1e6, 1e6 }
 
 #endif

@@ -119,6 +119,85 @@ static void test_k_exaone_2(void)
     model_close(&m);
 }
 
+#define DIMS(hidden, ffn, layers, heads, kv, hd, vocab) \
+    "'hidden_size': " #hidden ", 'intermediate_size': " #ffn ", 'num_hidden_layers': " #layers \
+    ", 'num_attention_heads': " #heads ", 'num_key_value_heads': " #kv ", 'head_dim': " #hd \
+    ", 'vocab_size': " #vocab ", 'rms_norm_eps': 1e-5, 'max_position_embeddings': 65536, "
+
+/* Published dimensions and how many parameters come out. */
+static void test_family_sizes(void)
+{
+    static const struct {
+        const char *text;
+        uint64_t main;
+        uint32_t windows;                 /* layers that have one */
+        bool rope_0, rope_last;
+    } want[] = {
+        { "{'model_type': 'exaone4', " DIMS(2048, 4096, 30, 32, 8, 64, 102400)
+          "'tie_word_embeddings': true, 'sliding_window': null, 'rope_theta': 1e6}",
+          1279391488, 0, true, true },
+        { "{'model_type': 'exaone4', " DIMS(5120, 27392, 64, 40, 8, 128, 102400)
+          "'sliding_window': 4096, 'sliding_window_pattern': 'LLLG', 'rope_theta': 1e6}",
+          32003216384, 48, true, false },
+        { "{'model_type': 'gemma3_text', " DIMS(640, 2048, 18, 4, 1, 256, 262144)
+          "'sliding_window': 512, 'sliding_window_pattern': 6}", 268098176, 15, true, true },
+        { "{'model_type': 'qwen3_moe', " DIMS(4096, 12288, 94, 64, 4, 128, 151936)
+          "'num_experts': 128, 'num_experts_per_tok': 8, 'moe_intermediate_size': 1536, "
+          "'norm_topk_prob': true, 'rope_theta': 1e6}", 235093634560, 0, true, true },
+        { "{'model_type': 'solar_open', " DIMS(4096, 10240, 48, 64, 8, 128, 196608)
+          "'n_routed_experts': 128, 'num_experts_per_tok': 8, 'moe_intermediate_size': 1280, "
+          "'n_shared_experts': 1, 'rope_scaling': {'type': 'yarn', 'factor': 2.0}}",
+          102651799552, 0, true, true },
+    };
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        struct model m;
+        struct err err = { 0 };
+        struct weight_counts n;
+        uint32_t windows = 0;
+        bool ok = read_text(&m, want[i].text, &err);
+        EXPECTF(ok, "%s", err.msg);
+        if (!ok)
+            continue;
+        plan_count(&m.plan, &n);
+        for (uint32_t j = 0; j < m.plan.n_layers; j++)
+            windows += m.plan.layer[j].window != 0;
+        EXPECTF(n.main == want[i].main, "%s: %llu parameters", m.plan.family->name,
+                (unsigned long long)n.main);
+        EXPECTF(windows == want[i].windows && m.plan.layer[0].rope == want[i].rope_0
+                && m.plan.layer[m.plan.n_layers - 1].rope == want[i].rope_last,
+                "%s: %u windows", m.plan.family->name, windows);
+        model_close(&m);
+    }
+}
+
+/* What a plan cannot say is refused by the name of the key. */
+static void test_refused(void)
+{
+    static const char *const extra[][2] = {
+        { "gemma3_text", "'final_logit_softcapping': 30.0" },
+        { "gemma3_text", "'hidden_activation': 'relu'" },
+        { "gemma3_text", "'use_bidirectional_attention': true" },
+        { "qwen3", "'use_sliding_window': true" },
+        { "qwen3", "'mlp_only_layers': [1]" },
+        { "exaone4", "'num_nextn_predict_layers': 1" },
+        { "llama", "'mlp_bias': true" },
+        { "qwen3", "'rope_scaling': {'rope_type': 'longrope', 'factor': 2}" },
+    };
+    for (size_t i = 0; i < sizeof extra / sizeof *extra; i++) {
+        char text[1000], key[64] = "";
+        struct model m;
+        struct err err = { 0 };
+        snprintf(text, sizeof text, "{'model_type': '%s', " DIMS(64, 96, 2, 4, 2, 16, 99)
+                 "'sliding_window': 8, %s}", extra[i][0], extra[i][1]);
+        sscanf(extra[i][1], "'%63[a-z_]", key);
+        bool ok = read_text(&m, text, &err);
+        EXPECTF(!ok, "%s with %s was taken", extra[i][0], extra[i][1]);
+        EXPECTF(strstr(err.msg, key) || strstr(err.msg, "RoPE scaling"), "%s", err.msg);
+        if (ok)
+            model_close(&m);
+    }
+}
+
 static void test_llama3_scaling(void)
 {
     struct rope_plan plain = { .base = 500000, .dims = 64 }, scaled = plain;
@@ -140,6 +219,8 @@ const struct test tests[] = {
     { "spellings of one model", test_spellings },
     { "K-EXAONE's published sizes", test_k_exaone_sizes },
     { "K-EXAONE 2.0's layers and sizes", test_k_exaone_2 },
+    { "sizes of the families", test_family_sizes },
+    { "what is refused", test_refused },
     { "llama3 RoPE scaling", test_llama3_scaling },
     { 0 }
 };
