@@ -18,6 +18,7 @@
     X(ppl) \
     X(tokenize) \
     X(detokenize) \
+    X(convert) \
     X(doctor) \
     X(help)
 

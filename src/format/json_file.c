@@ -1,6 +1,8 @@
 #include "format/json_file.h"
 #include "format/show.h"
 
+#include <stdlib.h>
+
 struct json_size {
     size_t depth, n_values;
 };
@@ -63,4 +65,16 @@ json_t *json_load_path(const char *path, size_t max_bytes, struct err *err)
         j = json_load_bytes(file, path, err);
     file_map_close(&file);
     return j;
+}
+
+bool json_save(const json_t *v, const char *folder, const char *name, struct err *err)
+{
+    struct buf path = { 0 };
+    char *text = json_dumps(v, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+    buf_printf(&path, "%s/%s", folder, name);
+    bool ok = text ? buf_ok(&path, err) : fail(err, ERR_MEMORY, "out of memory for %s", name);
+    ok = ok && file_write(path.at, text, strlen(text), err);
+    free(text);
+    buf_release(&path);
+    return ok;
 }

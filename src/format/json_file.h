@@ -17,4 +17,7 @@ enum { JSON_DEPTH_MAX = 64, JSON_VALUES_MAX = 1 << 22 };
 json_t *json_load_path(const char *path, size_t max_bytes, struct err *err);
 json_t *json_load_bytes(struct bytes text, const char *name, struct err *err);
 
+/* folder/name, indented, atomic (base/file_out.h). */
+bool json_save(const json_t *v, const char *folder, const char *name, struct err *err);
+
 #endif

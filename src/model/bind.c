@@ -12,18 +12,16 @@ struct binding {
     struct err *err;
 };
 
-/* The tensor's name for a row in layer `layer` (and expert `expert`) of this kind of file. */
-static void weight_name(const struct binding *b, const struct weight_row *row, const char *name,
-                        uint32_t layer, uint32_t expert, char *out, size_t cap)
+void weight_name(const struct plan *p, const struct weight_row *row, const char *name, bool hf,
+                 uint32_t layer, uint32_t expert, char *out, size_t cap)
 {
     char prefix[64] = "", rest[200];
-    const struct family *f = b->plan->family;
-    bool mtp = plan_is_mtp(b->plan, layer);
-    bool bare = row->scope == SCOPE_MODEL || (row->scope == SCOPE_MTP && b->hf);
-    if (!bare && !b->hf)
+    const struct family *f = p->family;
+    bool bare = row->scope == SCOPE_MODEL || (row->scope == SCOPE_MTP && hf);
+    if (!bare && !hf)
         snprintf(prefix, sizeof prefix, "blk.%u.", layer);
-    else if (!bare && mtp)
-        snprintf(prefix, sizeof prefix, f->hf_mtp, layer - b->plan->n_layers);
+    else if (!bare && plan_is_mtp(p, layer))
+        snprintf(prefix, sizeof prefix, f->hf_mtp, layer - p->n_layers);
     else if (!bare)
         snprintf(prefix, sizeof prefix, f->hf_layers, layer);
     snprintf(rest, sizeof rest, name, expert);
@@ -78,10 +76,10 @@ static const struct tensor *find_named(const struct binding *b, const struct wei
     const char *given = b->hf ? row->hf : row->gguf;
     if (!given)
         return NULL;
-    weight_name(b, row, given, layer, expert, name, sizeof name);
+    weight_name(b->plan, row, given, b->hf, layer, expert, name, sizeof name);
     const struct tensor *t = tensors_find(b->tensors, name);
     if (!t && b->hf && row->hf_alias) {
-        weight_name(b, row, row->hf_alias, layer, expert, name, sizeof name);
+        weight_name(b->plan, row, row->hf_alias, true, layer, expert, name, sizeof name);
         t = tensors_find(b->tensors, name);
     }
     return t;
@@ -91,7 +89,8 @@ static bool missing(const struct binding *b, const struct weight_row *row, uint3
                     uint32_t expert)
 {
     char name[300];
-    weight_name(b, row, b->hf ? row->hf : row->gguf, layer, expert, name, sizeof name);
+    weight_name(b->plan, row, b->hf ? row->hf : row->gguf, b->hf, layer, expert, name,
+                sizeof name);
     return fail(b->err, ERR_FORMAT, "%s: tensor %s is missing (family %s)", b->file, name,
                 b->plan->family->name);
 }

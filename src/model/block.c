@@ -76,6 +76,20 @@ struct attn_task {
     uint32_t layer;
 };
 
+/* The order of a Hugging Face file, so that sums over a head, and with them all bits, are
+ * the same from both kinds of file. */
+static void pairs_to_halves(float *x, size_t n_heads, size_t hd, size_t half)
+{
+    float t[512];
+    for (size_t h = 0; h < n_heads; h++, x += hd) {
+        for (size_t i = 0; i < half; i++) {
+            t[i] = x[2 * i];
+            t[half + i] = x[2 * i + 1];
+        }
+        memcpy(x, t, 2 * half * sizeof *t);
+    }
+}
+
 /* QK norm and RoPE of one row, then its k and v into the rings. */
 static void place_row(const struct attn_task *t, size_t r)
 {
@@ -99,6 +113,10 @@ static void place_row(const struct attn_task *t, size_t r)
         const float *cs = m->ws.cs[l->rope_at] + r * half, *sn = m->ws.sn[l->rope_at] + r * half;
         rope(q, cs, sn, p->n_heads, hd, half);
         rope(k, cs, sn, p->n_kv_heads, hd, half);
+        if (rp->layout == ROPE_PAIR) {
+            pairs_to_halves(q, p->n_heads, hd, half);
+            pairs_to_halves(k, p->n_kv_heads, hd, half);
+        }
     }
     const struct kv_layer *kv = &row->kv->layer[t->layer];
     size_t row_bytes = kv_row_bytes(row->kv->type, hd), slot = row->pos % kv->ring;

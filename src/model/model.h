@@ -16,6 +16,7 @@
 
 #include "model/config.h"
 #include "model/config_out.h"
+#include "model/convert/convert.h"
 #include "model/family.h"
 #include "model/forward.h"
 #include "model/kv.h"

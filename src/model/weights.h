@@ -38,6 +38,11 @@ struct weights {
     uint64_t copied_bytes;
 };
 
+/* The tensor's name for a row in layer `layer` (and expert `expert`); name: the row's name for
+ * this kind of file (hf: by the Hugging Face column). */
+void weight_name(const struct plan *p, const struct weight_row *row, const char *name, bool hf,
+                 uint32_t layer, uint32_t expert, char *out, size_t cap);
+
 /* Names and shapes of the table against the file's tensors; every mismatch names tensor,
  * found and expected.  hf: names by the Hugging Face column. */
 bool weights_bind(struct weights *w, const struct plan *p, const struct tensors *t, bool hf,

@@ -78,6 +78,17 @@ bool bpe_score(struct bpe *b, const float *score, struct err *err)
     return spm_init(&b->spm, b->vocab, score, err);
 }
 
+struct pair_slot *bpe_take_merges(const struct bpe *b)
+{
+    struct pair_slot *all = mem_take(b->n_merges + 1, sizeof *all);
+    for (uint32_t i = 0; all && i < b->n_merges; i++)
+        all[i].key = PAIR_EMPTY;
+    for (uint64_t i = 0; all && i <= b->merges.mask; i++)
+        if (b->merges.slot[i].key != PAIR_EMPTY)
+            all[b->merges.slot[i].a] = b->merges.slot[i];
+    return all;
+}
+
 enum { MIN_CACHED_TEXT = 2048, MAX_CACHE_LINES = 1 << 15 };
 
 void bpe_scratch_init(struct bpe_scratch *s, size_t text_len)

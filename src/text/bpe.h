@@ -64,6 +64,10 @@ void bpe_finish_chars(struct bpe *b);
 /* Where a piece that starts at `at` may end, by words_apart. */
 size_t bpe_next_word(const struct bpe *b, const uint8_t *at, const uint8_t *end);
 
+/* The merges by rank, n_merges of them (key: left << 32 | right; PAIR_EMPTY where a merge was
+ * given again later); the caller gives them to mem_give.  NULL: out of memory. */
+struct pair_slot *bpe_take_merges(const struct bpe *b);
+
 /*
  * After the last merge.  Superword vocabularies are trained in two stages: first merges
  * inside words, then merges across them.  If no merge of rank below the first that

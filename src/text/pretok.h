@@ -52,6 +52,10 @@ bool pretok_splits_nothing(const json_t *v);
  * quotes it.  NULL on failure. */
 const struct pretok *pretok_of_json(const json_t *v, struct err *err);
 
+/* A pre_tokenizer value that pretok_of_json() takes for this scanner; NULL out of memory, or
+ * when tokenizer.json has no spelling for it. */
+json_t *pretok_to_json(const struct pretok *p);
+
 /* The patterns the scanners stand for (alternatives, leftmost-first). */
 #define PRETOK_GPT2_REGEX \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"

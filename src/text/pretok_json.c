@@ -97,3 +97,55 @@ const struct pretok *pretok_of_json(const json_t *v, struct err *err)
         refuse("this build has no scanner for the pre_tokenizer", v, err);
     return found;
 }
+
+static json_t *byte_level(bool use_regex)
+{
+    return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0,
+                     "trim_offsets", 1, "use_regex", use_regex);
+}
+
+/* One step of a spelling, n bytes long; the inverse of spell_step(). */
+static json_t *step_of(const char *step, size_t n)
+{
+    size_t head = strlen("split:");
+    if (n == strlen("digits") && !strncmp(step, "digits", n))
+        return json_pack("{s:s, s:b}", "type", "Digits", "individual_digits", 1);
+    if (n > head && !strncmp(step, "split:", head))
+        return json_pack("{s:s, s:{s:s%}, s:s, s:b}", "type", "Split", "pattern", "Regex",
+                         step + head, n - head, "behavior", "Isolated", "invert", 0);
+    return byte_level(n > strlen("bytelevel"));
+}
+
+/* The end of the step at `at`: before " + " and the beginning of another. */
+static size_t step_length(const char *at)
+{
+    static const char *const begins[] = { " + digits", " + split:", " + bytelevel" };
+    size_t n = strlen(at);
+    for (size_t i = 0; i < 3; i++) {
+        const char *found = strstr(at, begins[i]);
+        if (found && (size_t)(found - at) < n)
+            n = (size_t)(found - at);
+    }
+    return n;
+}
+
+json_t *pretok_to_json(const struct pretok *p)
+{
+    const char *at = p->json[0];
+    for (const struct pretok *q = pretoks; q->name && !at; q++)
+        at = q->next == p->next ? q->json[0] : NULL;
+    json_t *steps = at ? json_array() : NULL;
+    while (steps && *at) {
+        size_t n = step_length(at);
+        if (json_array_append_new(steps, step_of(at, n)) != 0) {
+            json_decref(steps);
+            return NULL;
+        }
+        at += n + (at[n] ? strlen(" + ") : 0);
+    }
+    if (json_array_size(steps) != 1)
+        return steps ? json_pack("{s:s, s:o}", "type", "Sequence", "pretokenizers", steps) : NULL;
+    json_t *one = json_incref(json_array_get(steps, 0));
+    json_decref(steps);
+    return one;
+}

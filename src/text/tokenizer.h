@@ -12,7 +12,10 @@
 
 #include "base/base.h"
 
+#include <jansson.h>
+
 struct gguf;
+struct gguf_writer;
 struct tokenizer;
 
 enum token_kind { TOKEN_NORMAL, TOKEN_CONTROL, TOKEN_USER, TOKEN_UNUSED };
@@ -55,5 +58,22 @@ struct tokenizer_info tokenizer_info(const struct tokenizer *t);
  * generation_config.json and config.json, and control tokens whose text is a known
  * end-of-turn marker.  Sorted, unique; borrowed. */
 const uint32_t *tokenizer_end_ids(const struct tokenizer *t, size_t *n);
+
+/*
+ * Writing.  Byte-level BPE has a place in both kinds of files; ids stay what they were.
+ * What GGUF has no keys for (NFC, spaces stripped around added tokens) is not written there;
+ * a template with more than one token before or after a text is refused.
+ */
+
+/* tokenizer.ggml.* and tokenizer.chat_template; ids without a token up to n_vocab are padded
+ * with unused tokens, because GGUF readers count tokens to size the embedding. */
+bool tokenizer_put_gguf(const struct tokenizer *t, uint32_t n_vocab, struct gguf_writer *w,
+                        struct err *err);
+
+/* tokenizer.json, tokenizer_config.json, generation_config.json in a folder. */
+bool tokenizer_save_hf(const struct tokenizer *t, const char *folder, struct err *err);
+
+/* bos_token_id, eos_token_id (all that end an answer) and pad_token_id. */
+bool tokenizer_put_ids(const struct tokenizer *t, json_t *object, struct err *err);
 
 #endif
