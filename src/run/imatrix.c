@@ -192,6 +192,14 @@ static bool run_text(struct imatrix *im, struct model *m, const struct ids *ids,
     return ok;
 }
 
+/* To what the file holds, so that measuring and reading it back give the same model. */
+static void round_sums(struct imatrix *im)
+{
+    for (size_t i = 0; i < im->n; i++)
+        for (uint64_t j = 0; j < im->at[i].cols * im->at[i].matrices; j++)
+            im->at[i].sum[j] = (double)(float)im->at[i].sum[j];
+}
+
 bool imatrix_measure(struct imatrix *im, struct model *m, const struct ids *ids,
                      const volatile int *stop, struct err *err)
 {
@@ -205,6 +213,7 @@ bool imatrix_measure(struct imatrix *im, struct model *m, const struct ids *ids,
     m->observe = observe;
     m->observe_arg = &ms;
     ok = ok && run_text(im, m, ids, stop, logits, err);
+    round_sums(im);
     m->observe = NULL;
     mem_give(ms.at);
     mem_give(logits);
