@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { MOST_THINKING = 1 << 24 };
+
 /* ---- opening ---------------------------------------------------------------------------- */
 
 static bool choose_format(struct chat *c, struct err *err)
@@ -25,13 +27,29 @@ static bool choose_format(struct chat *c, struct err *err)
     return false;
 }
 
+bool chat_set_thinking(struct chat *c, const char *text, struct err *err)
+{
+    char *end;
+    bool on = !strcmp(text, "on"), off = !strcmp(text, "off");
+    unsigned long long n = strtoull(text, &end, 10);
+    bool number = text[0] >= '0' && text[0] <= '9' && !*end && n <= MOST_THINKING;
+    if (!on && !off && !number)
+        return fail(err, ERR_USAGE, "thinking can be on, off or a number of tokens up to %d, not "
+                    "\"%.40s\"", MOST_THINKING, text);
+    if (!off && !c->format->thinks)
+        return fail(err, ERR_USAGE, "the chat format %s has no thinking mode; leave out --think "
+                    "%.40s", c->format->name, text);
+    c->think = !off;
+    c->most_thinking = number ? (size_t)n : SIZE_MAX;
+    return true;
+}
+
 static bool choose_thinking(struct chat *c, struct err *err)
 {
     const char *asked = c->args->chat.think;
-    c->think = asked ? !strcmp(asked, "on") : c->format->think_default;
-    return !c->think || c->format->thinks
-        || fail(err, ERR_USAGE, "the chat format %s has no thinking mode; leave out --think on",
-                c->format->name);
+    c->think = c->format->think_default;
+    c->most_thinking = SIZE_MAX;
+    return !asked || chat_set_thinking(c, asked, err);
 }
 
 /* What was not asked for is as the format recommends. */

@@ -203,3 +203,9 @@ enum chat_line_end chat_line_next(struct chat_line *l, const char *prompt, struc
     buf_text(out, "");
     return l->el ? next_edited(l, prompt, out) : next_plain(out);
 }
+
+void chat_line_put(struct chat_line *l, const char *text)
+{
+    if (l->el)
+        el_push(l->el, text);
+}

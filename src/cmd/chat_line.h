@@ -21,4 +21,7 @@ void chat_line_close(struct chat_line *l);
  */
 enum chat_line_end chat_line_next(struct chat_line *l, const char *prompt, struct buf *out);
 
+/* On a terminal: the next line begins as if text had been typed. */
+void chat_line_put(struct chat_line *l, const char *text);
+
 #endif

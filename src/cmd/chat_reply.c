@@ -193,6 +193,29 @@ static bool evaluate_prompt(struct chat *c, struct err *err)
 
 enum reply_end { REPLY_WHOLE, REPLY_MOST, REPLY_FULL, REPLY_INTERRUPTED };
 
+/*
+ * Enough thought: the end of thinking is put into the session as if the model had written it,
+ * as the formats write it in a conversation.
+ */
+static bool close_thinking(struct chat *c, struct chat_answer *a, bool *full, struct err *err)
+{
+    struct kexa_error e;
+    size_t room = kexa_session_context(c->session) - kexa_session_position(c->session);
+    chat_text_clear(&c->prompt);
+    c->ids.n = 0;
+    buf_text(&c->prompt.text, "\n");
+    chat_text_special(&c->prompt, c->format->think_end);
+    buf_text(&c->prompt.text, "\n\n");
+    if (!chat_text_encode(&c->prompt, encode, c, &c->ids, err))
+        return false;
+    *full = c->ids.n >= room;
+    if (*full)
+        return true;
+    chat_answer_put(a, (struct bytes){ (const uint8_t *)c->prompt.text.at, c->prompt.text.len });
+    return kexa_session_add(c->session, c->ids.at, c->ids.n, &e) || interrupted
+        || fail_engine(err, &e);
+}
+
 static bool generate(struct chat *c, struct chat_answer *a, enum reply_end *end, struct err *err)
 {
     int64_t asked = c->args->sampling.max_tokens;
@@ -205,6 +228,13 @@ static bool generate(struct chat *c, struct chat_answer *a, enum reply_end *end,
         *end = interrupted ? REPLY_INTERRUPTED : *n >= most ? REPLY_MOST : REPLY_WHOLE;
         if (*end != REPLY_WHOLE)
             return true;
+        bool full = false;
+        if (a->thinking && *n >= c->most_thinking && !close_thinking(c, a, &full, err))
+            return false;
+        if (full || interrupted) {
+            *end = full ? REPLY_FULL : REPLY_INTERRUPTED;
+            return true;
+        }
         if (!kexa_session_sample(c->session, &id, NULL, &e))
             return fail_engine(err, &e);
         if (kexa_model_is_end(c->model, id))

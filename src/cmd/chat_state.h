@@ -31,6 +31,7 @@ struct chat {
     struct chat_turns turns;
     struct chat_line *line;
     bool think;
+    size_t most_thinking;                 /* tokens, after which thinking is closed */
     bool terminal;                        /* standard input and output both are one */
     bool dim;                             /* show thinking by escape sequences */
     bool at_line_start;                   /* of what was shown last */
@@ -46,6 +47,18 @@ struct chat {
  * dropped again, so that the conversation is as it was.
  */
 bool chat_reply(struct chat *c, struct err *err);
+
+/* Whether to think and how long: "on", "off", or the most tokens of it. */
+bool chat_set_thinking(struct chat *c, const char *text, struct err *err);
+
+/*
+ * The last question again; taking it and its answer back; asking something else in its place
+ * (text "": on a terminal, the old question is put into the line).  Where no answer comes,
+ * the conversation stays as it was.
+ */
+bool chat_retry(struct chat *c, struct err *err);
+bool chat_undo(struct chat *c, struct err *err);
+bool chat_edit(struct chat *c, const char *text, struct err *err);
 
 /* Runs "/word rest".  Failures are for showing; the chat goes on. */
 bool chat_word(struct chat *c, const char *line, struct err *err);

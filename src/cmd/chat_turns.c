@@ -1,6 +1,6 @@
 #include "cmd/chat_turns.h"
 
-static void release_message(struct chat_message *m)
+void chat_message_release(struct chat_message *m)
 {
     mem_give((char *)m->content);
     mem_give((char *)m->reasoning);
@@ -9,7 +9,7 @@ static void release_message(struct chat_message *m)
 void chat_turns_release(struct chat_turns *t)
 {
     for (size_t i = 0; i < t->n; i++)
-        release_message(&t->at[i]);
+        chat_message_release(&t->at[i]);
     mem_give(t->at);
     *t = (struct chat_turns){ 0 };
 }
@@ -35,7 +35,7 @@ static bool insert(struct chat_turns *t, size_t at, enum chat_role role, const c
     m.content = mem_copy_text(content, strlen(content));
     m.reasoning = reasoning ? mem_copy_text(reasoning, strlen(reasoning)) : NULL;
     if (!ok || !m.content || (reasoning && !m.reasoning)) {
-        release_message(&m);
+        chat_message_release(&m);
         return fail(err, ERR_MEMORY, "no memory to keep a message of %zu bytes",
                     strlen(content));
     }
@@ -54,7 +54,19 @@ bool chat_turns_add(struct chat_turns *t, enum chat_role role, const char *conte
 void chat_turns_drop_last(struct chat_turns *t)
 {
     if (t->n)
-        release_message(&t->at[--t->n]);
+        chat_message_release(&t->at[--t->n]);
+}
+
+struct chat_message chat_turns_take_last(struct chat_turns *t)
+{
+    check(t->n > 0);
+    return t->at[--t->n];
+}
+
+void chat_turns_give_back(struct chat_turns *t, struct chat_message m)
+{
+    check(t->n < t->cap);
+    t->at[t->n++] = m;
 }
 
 const char *chat_turns_system_text(const struct chat_turns *t)
@@ -69,7 +81,7 @@ bool chat_turns_system(struct chat_turns *t, const char *content, struct err *er
         return false;
     if (had) {
         size_t old = content ? 1 : 0;
-        release_message(&t->at[old]);
+        chat_message_release(&t->at[old]);
         memmove(t->at + old, t->at + old + 1, (t->n - old - 1) * sizeof *t->at);
         t->n--;
     }

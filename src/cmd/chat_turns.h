@@ -19,6 +19,12 @@ void chat_turns_release(struct chat_turns *t);
 bool chat_turns_add(struct chat_turns *t, enum chat_role role, const char *content,
                     const char *reasoning, struct err *err);
 void chat_turns_drop_last(struct chat_turns *t);
+
+/* The last message, which the caller owns now; and back to where it was taken from, before
+ * anything else is added there. */
+struct chat_message chat_turns_take_last(struct chat_turns *t);
+void chat_turns_give_back(struct chat_turns *t, struct chat_message m);
+void chat_message_release(struct chat_message *m);
 /* The system message in front: NULL takes it away. */
 bool chat_turns_system(struct chat_turns *t, const char *content, struct err *err);
 const char *chat_turns_system_text(const struct chat_turns *t);  /* NULL if none */

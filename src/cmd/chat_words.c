@@ -16,12 +16,30 @@ static bool run_think(struct chat *c, const char *rest, struct err *err)
 {
     if (!c->format->thinks)
         return fail(err, ERR_USAGE, "the chat format %s has no thinking mode", c->format->name);
-    if (*rest && strcmp(rest, "on") && strcmp(rest, "off"))
-        return fail(err, ERR_USAGE, "/think takes on or off, not \"%.40s\"", rest);
-    if (*rest)
-        c->think = !strcmp(rest, "on");
-    printf("Thinking is %s.\n", c->think ? "on" : "off");
+    if (*rest && !chat_set_thinking(c, rest, err))
+        return false;
+    if (c->think && c->most_thinking != SIZE_MAX)
+        printf("Thinking is on, for at most %zu tokens.\n", c->most_thinking);
+    else
+        printf("Thinking is %s.\n", c->think ? "on" : "off");
     return true;
+}
+
+static bool run_retry(struct chat *c, const char *rest, struct err *err)
+{
+    (void)rest;
+    return chat_retry(c, err);
+}
+
+static bool run_undo(struct chat *c, const char *rest, struct err *err)
+{
+    (void)rest;
+    return chat_undo(c, err);
+}
+
+static bool run_edit(struct chat *c, const char *rest, struct err *err)
+{
+    return chat_edit(c, rest, err);
 }
 
 static bool run_system(struct chat *c, const char *rest, struct err *err)
@@ -123,7 +141,10 @@ static bool run_quit(struct chat *c, const char *rest, struct err *err)
 
 static const struct word words[] = {
     { "help", "", "this list", run_help },
-    { "think", "[on|off]", "let the model think first, or not", run_think },
+    { "retry", "", "another answer to your last message", run_retry },
+    { "undo", "", "take back your last message and its answer", run_undo },
+    { "edit", "[TEXT]", "ask TEXT instead; without TEXT change what you asked", run_edit },
+    { "think", "[on|off|N]", "let the model think first, or not, or N tokens at most", run_think },
     { "system", "[TEXT]", "set the system message; without TEXT the format's own", run_system },
     { "new", "", "begin a new conversation", run_new },
     { "save", "FILE", "write the conversation as JSON", run_save },
@@ -137,7 +158,7 @@ static bool run_help(struct chat *c, const char *rest, struct err *err)
 {
     (void)c, (void)rest, (void)err;
     for (size_t i = 0; i < N_WORDS; i++)
-        printf("  /%-7s%-10s%s\n", words[i].name, words[i].arg, words[i].help);
+        printf("  /%-7s%-11s%s\n", words[i].name, words[i].arg, words[i].help);
     printf("Anything else is a message.  // at its beginning sends one slash; a backslash at the "
            "end of\na line goes on to the next; Ctrl-C stops an answer; up and down recall "
            "lines.\n");

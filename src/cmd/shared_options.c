@@ -105,8 +105,9 @@ const struct opt chat_sampling_opts[] = {
 const struct opt chat_opts[] = {
     O_TEXT("system", 0, AT(system), NULL, "TEXT",
            "the system message; without it the chat format's own"),
-    O_CHOICE("think", 0, AT(think), choice_on_off, NULL,
-             "let the model think before it answers, where its format can"),
+    O_TEXT("think", 0, AT(think), NULL, "on|off|N",
+           "let the model think before it answers, where its format can; N is on, for at most N "
+           "tokens"),
     O_TEXT("format", 0, AT(format), NULL, "NAME",
            "chat format; without it recognised from the model's own template"),
     O_END

@@ -31,7 +31,7 @@ struct sampling_args {
 
 struct chat_args {
     const char *system;                   /* NULL: the format's own */
-    const char *think;                    /* "on", "off"; NULL: the format's own */
+    const char *think;                    /* "on", "off", a number; NULL: the format's own */
     const char *format;                   /* NULL: recognised from the model */
 };
 

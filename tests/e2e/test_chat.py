@@ -87,6 +87,22 @@ def check_refusals():
     expect_refused("an unknown word", 2, "did you mean /stats", "/stat\n")
 
 
+def check_taking_back(folder):
+    """/edit, /retry and /undo, and thinking that is cut short."""
+    one, none, thought = (f"{folder}/{name}.json" for name in ("one", "none", "thought"))
+    lines = ["Hi", "/edit Hello", "/retry", f"/save {one}", "/undo", f"/save {none}", "/undo"]
+    r = chat("\n".join(lines), *GREEDY, "-n", "5")
+    expect(r.returncode == 2 and "nothing to take back" in r.stderr, "an /undo too many", r.stderr)
+    said = json.loads(pathlib.Path(one).read_text("utf-8"))
+    expect([m["role"] for m in said] == ["user", "assistant"] and said[0]["content"] == "Hello",
+           "/edit and /retry put one question in place of another", said)
+    expect(json.loads(pathlib.Path(none).read_text("utf-8")) == [], "/undo takes both back")
+    r = chat(f"Hi\n/save {thought}\n", *GREEDY, "-n", "20", "--format", "exaone4", "--think", "8")
+    said = json.loads(pathlib.Path(thought).read_text("utf-8"))[1]
+    expect(0 < len(said["reasoning_content"]) < 80 and said["content"] and r.returncode == 0,
+           "thinking ends after 8 tokens", said)
+
+
 class Terminal:
     def __init__(self, folder, *options):
         pid, self.fd = pty.fork()
@@ -145,6 +161,10 @@ def check_terminal(folder):
     t.type("\x1b[A\x1b[A\r")                             # the history: two lines up
     t.wait_for("The system message is now: 안녕하히\r\n")
     t.wait_for("> ")
+    t.type("/edit\r")
+    t.wait_for(r"> Count from one to one thousand\.")     # the old question, to be changed
+    t.type("\x15한글 두 줄\\\r")
+    t.wait_for(r"\.\.\. ")                               # goes on after a backslash
     t.type("abc\x03")
     t.wait_for("Ctrl-C once more leaves")
     t.wait_for("> ")
@@ -166,6 +186,7 @@ def main():
     check_refusals()
     with tempfile.TemporaryDirectory() as folder:
         check_saved(folder)
+        check_taking_back(folder)
         check_terminal(folder)
 
 
