@@ -16,6 +16,7 @@
     X(quantize) \
     X(synth) \
     X(ppl) \
+    X(bench) \
     X(tokenize) \
     X(detokenize) \
     X(convert) \

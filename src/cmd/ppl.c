@@ -168,8 +168,9 @@ static bool open_reference(struct ppl *p, struct err *err)
     if (strcmp(p->ref.dtype, "f4") || p->ref.n_dims != 2 || p->ref.shape[0] != p->ids.n
         || p->ref.shape[1] != p->m->plan.vocab)
         return fail(err, ERR_FORMAT, "%s: %u dimensions of %s, %llu rows; expected f4, %zu rows "
-                    "(one for each token of the text) of %u", p->args->kl, p->ref.n_dims, p->ref.dtype,
-                    (unsigned long long)p->ref.shape[0], p->ids.n, p->m->plan.vocab);
+                    "(one for each token of the text) of %u", p->args->kl, p->ref.n_dims,
+                    p->ref.dtype, (unsigned long long)p->ref.shape[0], p->ids.n,
+                    p->m->plan.vocab);
     return true;
 }
 

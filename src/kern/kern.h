@@ -18,6 +18,7 @@
 #include "kern/quant/blocks.h"
 #include "kern/quant/encode.h"
 #include "kern/quant/quant.h"
+#include "kern/roof/roof.h"
 #include "kern/rope/rope.h"
 
 /* X(field): field has type field##_fn; implementations are field_c, field_avx2, ... */
@@ -31,6 +32,9 @@
     X(rope_half_fwd)    /* rope  */ \
     X(rope_pair_fwd)    /* rope  */ \
     X(attn_row_fwd)     /* attn  */ \
+    X(roof_read)        /* roof: what the machine can do */ \
+    X(roof_fma)         \
+    X(roof_int8)        \
     X(quant_q8)         /* quant */ \
     X(round_bf16)       /* quant */ \
     X(gemm_f32)         /* gemm: one per weight type */ \

@@ -42,6 +42,9 @@
     X(attn_row_fwd)     \
     X(kv_store)         \
     X(moe_route)        \
+    X(roof_read)        \
+    X(roof_fma)         \
+    X(roof_int8)        \
     X(quant_q8)         \
     X(round_bf16)       \
     X(encode)           \

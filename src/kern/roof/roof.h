@@ -1,0 +1,34 @@
+/*
+ * roof: what one core of this machine can do at most, for `kexa bench --roof`.  Not part of
+ * any model.  Each does a fixed amount of the plainest work, so that amount over seconds is
+ * the roof other kernels are compared with:
+ *
+ *   roof_read    the sum of n 64-bit words (n a multiple of 64, any alignment to 8), modulo
+ *                2^64, as eight streams read side by side: memory or cache bandwidth
+ *   roof_fma     acc[i] = fma(acc[i], a, b) for ROOF_LANES lanes, `rounds` times: one chain
+ *                a lane.  2 * ROOF_LANES operations a round
+ *   roof_int8    acc[i] += sum of x[r % ROOF_ROWS][4 (i % 16) + k] * w[4 i + k], k = 0..3, for
+ *                round r and every lane i; x is u8 below 128, w int8, so that no level
+ *                saturates.  8 * ROOF_LANES operations a round
+ *
+ * Integer results are exact and the chains of fma are one per lane, so levels give equal bits.
+ * Data: roof_fma and roof_int8 stay in registers and in 2 KiB; roof_read's bound is what it
+ * measures.  acc is in and out.
+ */
+#ifndef KEXA_KERN_ROOF_H
+#define KEXA_KERN_ROOF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { ROOF_LANES = 160, ROOF_ROWS = 16, ROOF_WORDS = 64 };
+
+typedef uint64_t roof_read_fn(const uint64_t *words, size_t n);
+typedef void roof_fma_fn(float *acc, float a, float b, size_t rounds);
+typedef void roof_int8_fn(int32_t *acc, const uint8_t *x, const int8_t *w, size_t rounds);
+
+roof_read_fn roof_read_c, roof_read_avx2, roof_read_avx512;
+roof_fma_fn roof_fma_c, roof_fma_avx2, roof_fma_avx512;
+roof_int8_fn roof_int8_c, roof_int8_avx2, roof_int8_avx512;
+
+#endif

@@ -1,0 +1,62 @@
+#include "kern/roof/roof.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+/* The pragmas keep the arrays of sums in registers. */
+
+enum { REGS = ROOF_LANES / 16 };
+
+uint64_t roof_read_avx512(const uint64_t *words, size_t n)
+{
+    __m512i sum[8];
+    size_t part = n / 8;
+#pragma GCC unroll 16
+    for (size_t s = 0; s < 8; s++)
+        sum[s] = _mm512_setzero_si512();
+    for (size_t i = 0; i < part; i += 8)
+#pragma GCC unroll 16
+        for (size_t s = 0; s < 8; s++)
+            sum[s] = _mm512_add_epi64(sum[s], _mm512_loadu_si512(words + s * part + i));
+#pragma GCC unroll 16
+    for (size_t s = 1; s < 8; s++)
+        sum[0] = _mm512_add_epi64(sum[0], sum[s]);
+    return (uint64_t)_mm512_reduce_add_epi64(sum[0]);
+}
+
+void roof_fma_avx512(float *acc, float a, float b, size_t rounds)
+{
+    __m512 x = _mm512_set1_ps(a), y = _mm512_set1_ps(b), v[REGS];
+#pragma GCC unroll 16
+    for (size_t i = 0; i < REGS; i++)
+        v[i] = _mm512_loadu_ps(acc + 16 * i);
+    for (size_t r = 0; r < rounds; r++)
+#pragma GCC unroll 16
+        for (size_t i = 0; i < REGS; i++)
+            v[i] = _mm512_fmadd_ps(v[i], x, y);
+#pragma GCC unroll 16
+    for (size_t i = 0; i < REGS; i++)
+        _mm512_storeu_ps(acc + 16 * i, v[i]);
+}
+
+void roof_int8_avx512(int32_t *acc, const uint8_t *x, const int8_t *w, size_t rounds)
+{
+    __m512i v[REGS], f[REGS];
+#pragma GCC unroll 16
+    for (size_t i = 0; i < REGS; i++) {
+        v[i] = _mm512_loadu_si512(acc + 16 * i);
+        f[i] = _mm512_loadu_si512(w + 64 * i);
+    }
+    for (size_t r = 0; r < rounds; r++) {
+        __m512i row = _mm512_loadu_si512(x + r % ROOF_ROWS * 64);
+#pragma GCC unroll 16
+        for (size_t i = 0; i < REGS; i++)
+            v[i] = _mm512_dpbusd_epi32(v[i], row, f[i]);
+    }
+#pragma GCC unroll 16
+    for (size_t i = 0; i < REGS; i++)
+        _mm512_storeu_si512(acc + 16 * i, v[i]);
+}
+
+#endif
