@@ -72,7 +72,8 @@ struct kexa_model_options {
 };
 void kexa_model_options_init(struct kexa_model_options *o);
 
-/* path: a .gguf file (any shard of a split set), or a Hugging Face folder. NULL: defaults. */
+/* path: a .gguf file (any shard of a split set), or a Hugging Face folder. NULL: defaults.
+ * Files are mapped until the model closes: one that is cut short meanwhile raises SIGBUS. */
 struct kexa_model *kexa_model_open(const char *path, const struct kexa_model_options *options,
                                    struct kexa_error *error);
 void kexa_model_close(struct kexa_model *m);
@@ -128,7 +129,8 @@ bool kexa_session_add(struct kexa_session *s, const uint32_t *ids, size_t n,
 bool kexa_session_add_text(struct kexa_session *s, const char *text, int flags,
                            struct kexa_error *error);
 
-/* One step of many sessions of one model in one pass: each adds n tokens. */
+/* One step of many sessions of one model in one pass: each adds n tokens.  A session may be
+ * in a call once.  Only a call of more sessions than any before takes memory. */
 struct kexa_feed {
     struct kexa_session *session;
     const uint32_t *ids;

@@ -72,6 +72,7 @@ static void carve_all(struct carver *c, struct workspace *ws, const struct plan 
 {
     struct widths w = widths_of(p);
     ws->rows = (size_t)rows;
+    ws->step = carve(c, rows, sizeof *ws->step);
     ws->x = carve(c, rows * p->hidden, sizeof(float));
     ws->z = carve_acts(c, rows, 2ull * p->hidden);
     ws->q = carve(c, rows * w.q, sizeof(float));

@@ -19,8 +19,11 @@ struct acts_buf {
     bf16 *b16;
 };
 
+struct fwd_row;
+
 struct workspace {
     size_t rows;                          /* most tokens of a step */
+    struct fwd_row *step;                 /* [rows] for whoever composes a step (run/session.c) */
     float *x;                             /* [rows][hidden] residual stream */
     struct acts_buf z;                    /* normed input, or the MTP concat [rows][2 hidden] */
     float *q, *k, *v;                     /* [rows][heads * head_dim] */

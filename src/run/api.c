@@ -8,6 +8,8 @@ struct kexa_model {
     struct model m;
     char name[256];
     const struct chat_format *format;
+    struct feed *feeds;                   /* room for kexa_add_many, kept between calls */
+    size_t feeds_cap;
 };
 
 struct kexa_session {
@@ -125,8 +127,10 @@ struct kexa_model *kexa_model_open(const char *path, const struct kexa_model_opt
 
 void kexa_model_close(struct kexa_model *m)
 {
-    if (m)
+    if (m) {
         model_close(&m->m);
+        mem_give(m->feeds);
+    }
     mem_give(m);
 }
 
@@ -289,18 +293,40 @@ bool kexa_session_add_text(struct kexa_session *s, const char *text, int flags,
     return give(ok, &err, error);
 }
 
+static bool feeds_room(struct kexa_model *m, size_t n, struct err *err)
+{
+    if (n <= m->feeds_cap)
+        return true;
+    struct feed *f = mem_grow(m->feeds, n, sizeof *f);
+    if (!f)
+        return fail(err, ERR_MEMORY, "out of memory for a step of %zu sessions", n);
+    m->feeds = f;
+    m->feeds_cap = n;
+    return true;
+}
+
+static bool feeds_fill(struct feed *out, const struct kexa_feed *in, size_t n, struct err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!in[i].session)
+            return fail(err, ERR_USAGE, "the session at place %zu is NULL", i);
+        if (in[i].session->model != in[0].session->model)
+            return fail(err, ERR_USAGE, "sessions of two models in one call");
+        out[i] = (struct feed){ .s = in[i].session->s, .ids = in[i].ids, .n = in[i].n };
+    }
+    return true;
+}
+
 bool kexa_add_many(struct kexa_feed *feeds, size_t n_feeds, struct kexa_error *error)
 {
     struct err err = { 0 };
-    struct feed *f = mem_take(n_feeds, sizeof *f);
-    bool ok = f || fail(&err, ERR_MEMORY, "out of memory");
-    for (size_t i = 0; ok && i < n_feeds; i++) {
-        f[i] = (struct feed){ .s = feeds[i].session->s, .ids = feeds[i].ids, .n = feeds[i].n };
-        if (feeds[i].session->model != feeds[0].session->model)
-            ok = fail(&err, ERR_USAGE, "sessions of two models in one call");
-    }
-    ok = ok && session_add_many(f, n_feeds, &err);
-    mem_give(f);
+    if (!n_feeds)
+        return true;
+    if (!feeds || !feeds[0].session)
+        return give(fail(&err, ERR_USAGE, "the session at place 0 is NULL"), &err, error);
+    struct kexa_model *m = feeds[0].session->model;
+    bool ok = feeds_room(m, n_feeds, &err) && feeds_fill(m->feeds, feeds, n_feeds, &err)
+              && session_add_many(m->feeds, n_feeds, &err);
     return give(ok, &err, error);
 }
 

@@ -93,6 +93,8 @@ static bool check_feed(const struct feed *f, struct err *err)
 {
     const struct session *s = f->s;
     uint32_t vocab = s->m->plan.vocab;
+    if (f->n && !f->ids)
+        return fail(err, ERR_USAGE, "%zu tokens were to be added, but their ids are NULL", f->n);
     if (f->n > s->kv.context - s->n)
         return fail(err, ERR_LIMIT, "the context is full: it holds %u of %u tokens and %zu more "
                     "were to be added; open a larger one (--ctx, this model takes %u)", s->n,
@@ -104,26 +106,19 @@ static bool check_feed(const struct feed *f, struct err *err)
     return true;
 }
 
-/* One feed's share of a step: tokens at .. at + n - 1 of its list. */
-struct share {
-    struct feed *f;
-    size_t at, n;
-    bool snapshot;                        /* one is taken after this step */
-};
-
-static void rows_of(struct share *h, struct fwd_row *rows)
+static void rows_of(struct feed *f, struct fwd_row *rows)
 {
-    struct session *s = h->f->s;
-    bool end = h->n && h->at + h->n == h->f->n;
-    h->snapshot = h->n && ((end && h->f->n >= SNAPSHOT_MESSAGE)
-                           || snapshot_due(&s->snapshots, s->n + (uint32_t)h->n));
+    struct session *s = f->s;
+    bool end = f->now && f->done + f->now == f->n;
+    f->snapshot = f->now && ((end && f->n >= SNAPSHOT_MESSAGE)
+                             || snapshot_due(&s->snapshots, s->n + (uint32_t)f->now));
     size_t vocab = s->m->plan.vocab, hidden = s->m->plan.hidden;
-    for (size_t i = 0; i < h->n; i++) {
-        bool last = i + 1 == h->n;
-        float *all = h->f->logits ? h->f->logits + (h->at + i) * vocab : NULL;
-        rows[i] = (struct fwd_row){ .kv = &s->kv, .token = h->f->ids[h->at + i],
+    for (size_t i = 0; i < f->now; i++) {
+        bool last = i + 1 == f->now;
+        float *all = f->logits ? f->logits + (f->done + i) * vocab : NULL;
+        rows[i] = (struct fwd_row){ .kv = &s->kv, .token = f->ids[f->done + i],
                                     .pos = s->n + (uint32_t)i, .logits = all };
-        if (last && !all && (end || h->snapshot))
+        if (last && !all && (end || f->snapshot))
             rows[i].logits = s->logits;
         if (s->mtp)
             rows[i].hidden = s->hidden + (i + 1) * hidden;
@@ -131,61 +126,62 @@ static void rows_of(struct share *h, struct fwd_row *rows)
 }
 
 /* Fills the MTP slots that the new tokens complete: from that of the token before them. */
-static size_t mtp_rows_of(const struct share *h, struct fwd_row *rows)
+static size_t mtp_rows_of(const struct feed *f, struct fwd_row *rows)
 {
-    struct session *s = h->f->s;
+    struct session *s = f->s;
     size_t vocab = s->m->plan.vocab, hidden = s->m->plan.hidden, n = 0;
-    for (size_t i = 0; s->mtp && i < h->n; i++) {
+    for (size_t i = 0; s->mtp && i < f->now; i++) {
         if (i == 0 && !s->n)
             continue;
-        float *all = h->f->mtp_logits ? h->f->mtp_logits + (h->at + i) * vocab : NULL;
-        rows[n++] = (struct fwd_row){ .kv = &s->kv, .token = h->f->ids[h->at + i],
+        float *all = f->mtp_logits ? f->mtp_logits + (f->done + i) * vocab : NULL;
+        rows[n++] = (struct fwd_row){ .kv = &s->kv, .token = f->ids[f->done + i],
                                       .pos = s->n + (uint32_t)i - 1,
                                       .from = s->hidden + i * hidden, .logits = all };
     }
     return n;
 }
 
-static void commit(const struct share *h)
+static void commit(const struct feed *f)
 {
-    struct session *s = h->f->s;
+    struct session *s = f->s;
     size_t vocab = s->m->plan.vocab, hidden = s->m->plan.hidden;
-    memmove(s->ids + s->n, h->f->ids + h->at, h->n * sizeof *s->ids);
-    s->n += (uint32_t)h->n;
+    memmove(s->ids + s->n, f->ids + f->done, f->now * sizeof *s->ids);
+    s->n += (uint32_t)f->now;
     s->top = s->n > s->top ? s->n : s->top;
     if (s->mtp)
-        memmove(s->hidden, s->hidden + h->n * hidden, hidden * sizeof *s->hidden);
-    if (h->f->logits)
-        memcpy(s->logits, h->f->logits + (h->at + h->n - 1) * vocab, vocab * sizeof *s->logits);
-    if (h->snapshot)
+        memmove(s->hidden, s->hidden + f->now * hidden, hidden * sizeof *s->hidden);
+    if (f->logits)
+        memcpy(s->logits, f->logits + (f->done + f->now - 1) * vocab, vocab * sizeof *s->logits);
+    if (f->snapshot)
         snapshot_take(s);
     if (s->on_progress)
-        s->on_progress(s->progress_arg, h->at + h->n, h->f->n);
+        s->on_progress(s->progress_arg, f->done + f->now, f->n);
 }
 
 /* One forward pass: as many tokens of as many feeds as the workspace takes. */
-static void step(struct share *shares, size_t n_shares, struct fwd_row *rows)
+static void step(struct feed *feeds, size_t n_feeds)
 {
-    struct model *m = shares[0].f->s->m;
+    struct model *m = feeds[0].s->m;
+    struct fwd_row *rows = m->ws.step;
     size_t room = m->ws.rows, n = 0;
-    for (size_t i = 0; i < n_shares; i++) {
-        struct share *h = &shares[i];
-        size_t left = h->f->n - h->at, chunk = h->f->s->kv.chunk;
-        h->n = left < chunk ? left : chunk;
-        h->n = h->n < room - n ? h->n : room - n;
-        rows_of(h, rows + n);
-        n += h->n;
+    for (size_t i = 0; i < n_feeds; i++) {
+        struct feed *f = &feeds[i];
+        size_t left = f->n - f->done, chunk = f->s->kv.chunk;
+        f->now = left < chunk ? left : chunk;
+        f->now = f->now < room - n ? f->now : room - n;
+        rows_of(f, rows + n);
+        n += f->now;
     }
     model_forward(m, rows, n);
     n = 0;
-    for (size_t i = 0; i < n_shares; i++)
-        n += mtp_rows_of(&shares[i], rows + n);
+    for (size_t i = 0; i < n_feeds; i++)
+        n += mtp_rows_of(&feeds[i], rows + n);
     if (n)
         model_forward_mtp(m, rows, n);
-    for (size_t i = 0; i < n_shares; i++) {
-        if (shares[i].n)
-            commit(&shares[i]);
-        shares[i].at += shares[i].n;
+    for (size_t i = 0; i < n_feeds; i++) {
+        if (feeds[i].now)
+            commit(&feeds[i]);
+        feeds[i].done += feeds[i].now;
     }
 }
 
@@ -198,53 +194,56 @@ static void refresh(struct session *s)
 }
 
 /* Chunks inside a call leave no logits behind; a cancelled one ends on such a chunk. */
-static void refresh_unfinished(const struct share *shares, size_t n)
+static void refresh_unfinished(const struct feed *feeds, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (shares[i].at && shares[i].at < shares[i].f->n && !shares[i].f->logits)
-            refresh(shares[i].f->s);
+        if (feeds[i].done && feeds[i].done < feeds[i].n && !feeds[i].logits)
+            refresh(feeds[i].s);
 }
 
-static bool anything_left(const struct share *shares, size_t n, bool *cancelled)
+static bool anything_left(const struct feed *feeds, size_t n, bool *cancelled)
 {
     bool left = false;
     for (size_t i = 0; i < n; i++) {
-        left = left || shares[i].at < shares[i].f->n;
-        *cancelled = *cancelled || shares[i].f->s->cancelled;
+        left = left || feeds[i].done < feeds[i].n;
+        *cancelled = *cancelled || feeds[i].s->cancelled;
     }
     return left;
 }
 
-bool session_add_many(struct feed *feeds, size_t n_feeds, struct err *err)
+static bool check_feeds(const struct feed *feeds, size_t n_feeds, struct err *err)
 {
-    bool cancelled = false, ok = true;
     for (size_t i = 0; i < n_feeds; i++) {
+        for (size_t k = 0; k < i; k++)
+            if (feeds[k].s == feeds[i].s)
+                return fail(err, ERR_USAGE, "the sessions at places %zu and %zu are the same "
+                            "one; a session may be in a call once", k, i);
         if (!check_feed(&feeds[i], err))
             return false;
+    }
+    return true;
+}
+
+bool session_add_many(struct feed *feeds, size_t n_feeds, struct err *err)
+{
+    bool cancelled = false;
+    if (!check_feeds(feeds, n_feeds, err))
+        return false;
+    for (size_t i = 0; i < n_feeds; i++) {
+        feeds[i].done = feeds[i].now = 0;
         feeds[i].s->cancelled = 0;
         if (feeds[i].n >= SNAPSHOT_MESSAGE)
             snapshot_take(feeds[i].s);
     }
-    if (!n_feeds)
-        return true;
-    struct share *shares = mem_take(n_feeds, sizeof *shares);
-    struct fwd_row *rows = mem_take(feeds[0].s->m->ws.rows, sizeof *rows);
-    if (!shares || !rows)
-        ok = fail(err, ERR_MEMORY, "out of memory for a step of %zu sessions", n_feeds);
-    for (size_t i = 0; ok && i < n_feeds; i++)
-        shares[i].f = &feeds[i];
-    while (ok && anything_left(shares, n_feeds, &cancelled)) {
-        if (!cancelled) {
-            step(shares, n_feeds, rows);
-            continue;
+    while (anything_left(feeds, n_feeds, &cancelled)) {
+        if (cancelled) {
+            refresh_unfinished(feeds, n_feeds);
+            return fail(err, ERR_CANCELLED, "stopped after %zu of %zu tokens", feeds[0].done,
+                        feeds[0].n);
         }
-        ok = fail(err, ERR_CANCELLED, "stopped after %zu of %zu tokens", shares[0].at,
-                  feeds[0].n);
-        refresh_unfinished(shares, n_feeds);
+        step(feeds, n_feeds);
     }
-    mem_give(shares);
-    mem_give(rows);
-    return ok;
+    return true;
 }
 
 bool session_add(struct session *s, const uint32_t *ids, size_t n, struct err *err)

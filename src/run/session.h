@@ -37,7 +37,7 @@ struct session {
     uint64_t model_hash;                  /* of m, once a file was read; 0: not yet */
     struct sampler sampler;
     struct sampler_work work;
-    volatile int cancelled;
+    _Atomic int cancelled;                /* set by another thread or a signal handler */
     void (*on_progress)(void *arg, size_t done, size_t total);
     void *progress_arg;
 };
@@ -62,10 +62,13 @@ struct feed {
     float *mtp_logits;                    /* [n][vocab]: row i is the slot of the token before
                                              ids[i]; the first row of an empty session is
                                              left alone */
+    size_t done, now;                     /* for the call itself: evaluated; in this step */
+    bool snapshot;                        /* and: one is taken after this step */
 };
 
-/* All sessions of one model, each in at most one feed.  Nothing is evaluated unless all
- * ids and contexts are in order.  ERR_CANCELLED keeps whole chunks. */
+/* All sessions of one model, each in at most one feed (twice is refused).  Nothing is
+ * evaluated unless all ids and contexts are in order.  ERR_CANCELLED keeps whole chunks.
+ * Allocates nothing. */
 bool session_add_many(struct feed *feeds, size_t n_feeds, struct err *err);
 bool session_add(struct session *s, const uint32_t *ids, size_t n, struct err *err);
 
