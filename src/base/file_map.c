@@ -80,7 +80,7 @@ bool file_read(struct buf *out, const char *path, size_t max_bytes, struct err *
     if (fd < 0)
         return fail_errno(err, ERR_IO, "%s: cannot open", path);
     buf_clear(out);
-    bool ok = read_fd(out, fd, path, max_bytes, err);
+    bool ok = read_fd(out, fd, is_stdin ? "standard input" : path, max_bytes, err);
     if (!is_stdin)
         close(fd);
     return ok;

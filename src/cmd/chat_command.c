@@ -167,18 +167,21 @@ static void talk(struct chat *c)
     buf_release(&line);
 }
 
-/* One message per line; the first failure ends it. */
+/* One message per line; the first failure ends it, also one of the output (kexa.c says so). */
 static bool read_all(struct chat *c, struct err *err)
 {
     struct buf line = { 0 };
     bool ok = true;
-    for (size_t n = 1; ok && !c->quit && chat_line_next(c->line, "", &line) == LINE_READ; n++) {
+    for (size_t n = 1; ok && !c->quit && !ferror(stdout)
+                       && chat_line_next(c->line, "", &line) == LINE_READ; n++) {
         ok = buf_ok(&line, err);
         if (ok && strlen(line.at) != line.len)
             ok = fail(err, ERR_FORMAT, "line %zu of standard input has a zero byte; messages are "
                       "lines of text", n);
         ok = ok && (!line.len || take_line(c, line.at, err));
     }
+    if (ok && ferror(stdin))
+        ok = fail(err, ERR_IO, "standard input: cannot read any further");
     buf_release(&line);
     return ok;
 }

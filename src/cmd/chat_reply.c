@@ -225,7 +225,8 @@ static bool generate(struct chat *c, struct chat_answer *a, enum reply_end *end,
     while (!a->ended) {
         uint32_t id;
         struct bytes piece;
-        *end = interrupted ? REPLY_INTERRUPTED : *n >= most ? REPLY_MOST : REPLY_WHOLE;
+        *end = interrupted || ferror(stdout) ? REPLY_INTERRUPTED
+             : *n >= most ? REPLY_MOST : REPLY_WHOLE;
         if (*end != REPLY_WHOLE)
             return true;
         bool full = false;

@@ -42,6 +42,9 @@ struct kexa_model *model_args_open(const struct model_args *a, struct err *err)
         .session = &so,
         .on_plan = say_plan,
     };
+    if (o.threads > sys_cpus())
+        fprintf(stderr, "kexa: %d threads on %d CPUs: more threads than CPUs only wait for each "
+                "other\n", o.threads, sys_cpus());
     struct kexa_model *m = kexa_model_open(path, &o, &e);
     if (!m)
         fail_engine(err, &e);

@@ -3,6 +3,7 @@
 #include "kexa.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -77,6 +78,29 @@ static void quit_quietly(int sig)
     _exit(3);
 }
 
+/*
+ * Model files are mapped: if one is cut short, or its disk fails, while it is read, the system
+ * sends SIGBUS.  Only what may be called in a signal handler is called here.
+ */
+static void quit_on_lost_file(int sig)
+{
+    static const char text[] = "\nkexa: a file in use was cut short or can no longer be read; "
+                               "while kexa runs, replace a model by renaming a new file to its "
+                               "name\n";
+    (void)sig;
+    ssize_t n = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)n;
+    _exit(3);
+}
+
+/* Closed standard streams would be given out again, and a model written to or read as text. */
+static void hold_standard_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            open("/dev/null", fd ? O_RDONLY : O_WRONLY);
+}
+
 static int find_and_run(int argc, char **argv)
 {
     struct err err = { 0 };
@@ -99,7 +123,9 @@ static int find_and_run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    hold_standard_streams();
     signal(SIGPIPE, quit_quietly);
+    signal(SIGBUS, quit_on_lost_file);
     int status = 0;
     if (argc < 2)
         print_overview(stdout);

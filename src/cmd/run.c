@@ -111,7 +111,8 @@ static bool keep_token(struct run *r, uint32_t id, struct bytes piece, float log
                                                       (double)logprob)) == 0;
 }
 
-/* Why the next token is not to be made, if so. */
+/* Why the next token is not to be made, if so.  An output that takes no more ends it too;
+ * kexa.c says so. */
 static bool is_over(struct run *r, const struct chat_answer *a)
 {
     int64_t most = r->args->sampling.max_tokens;
@@ -120,7 +121,7 @@ static bool is_over(struct run *r, const struct chat_answer *a)
               : a->ended ? FINISH_STOP
               : most != OPT_UNSET && (int64_t)r->n_answer >= most ? FINISH_LENGTH
               : FINISH_CONTEXT;
-    return interrupted || a->ended || r->finish == FINISH_LENGTH || full;
+    return interrupted || a->ended || r->finish == FINISH_LENGTH || full || ferror(stdout);
 }
 
 static bool generate(struct run *r, struct chat_answer *a, struct err *err)
@@ -159,7 +160,7 @@ static void print_timings(const struct run *r)
     fprintf(stderr, "kexa: prompt %zu tokens in %.2f s (%.1f/s); answer %zu tokens in %.2f s "
             "(%.1f/s); context %u of %u\n", r->n_prompt, p, p > 0 ? (double)r->n_prompt / p : 0,
             r->n_answer, a, a > 0 ? (double)r->n_answer / a : 0, held, room);
-    if (r->finish == FINISH_CONTEXT)
+    if (r->finish == FINISH_CONTEXT && !ferror(stdout))
         fprintf(stderr, "kexa: cut short: all %u tokens of the context are used; --ctx N gives "
                 "more room\n", room);
 }

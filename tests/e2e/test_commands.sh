@@ -33,6 +33,8 @@ expect no-such-command 2 'did you mean doctor' "$kexa" docter
 expect no-such-option 2 'did you mean --json' "$kexa" doctor --jsn
 expect operand-too-many 2 'takes no operand' "$kexa" doctor now
 expect full-disk 3 'standard output' sh -c "$kexa help --as man > /dev/full"
+expect closed-input 3 'standard input: cannot read' sh -c "$kexa run -m none <&-"
+expect closed-output 3 'standard output' sh -c "$kexa --version >&-"
 
 # Every command teaches: its own help says its name, its use and -h.
 "$kexa" | sed -n 's/^  \([a-z]*\) .*/\1/p' > "$tmp/names"
@@ -77,6 +79,21 @@ expect doctor-lost-model 0 'correct or unset' env KEXA_MODEL=/nowhere "$kexa" do
 expect no-model 2 'go model' env -u KEXA_MODEL XDG_CACHE_HOME=/nowhere "$kexa" tokenize hi
 expect lost-model 3 '/nowhere' "$kexa" tokenize -m /nowhere hi
 
+# A model that is cut short while it is used: a sentence and a status, no signal.
+cp tests/gold/exaone_moe/lllg/model.gguf "$tmp/cut.gguf"
+{
+    for _ in 1 2 3 4 5 6 7 8 9; do
+        ! grep -q memory "$tmp/cut.err" || break
+        sleep 0.3
+    done
+    sleep 0.3
+    truncate -s 4096 "$tmp/cut.gguf"
+    echo hello
+} | { "$kexa" chat -m "$tmp/cut.gguf" --format chatml -n 3 > /dev/null 2> "$tmp/cut.err"
+      echo "status $?" >> "$tmp/cut.err"; }
+expect cut-model 0 'cut short' cat "$tmp/cut.err"
+expect cut-model-status 0 'status 3' cat "$tmp/cut.err"
+
 if [ -z "${KEXA_MODEL:-}" ]; then
     skip tokenize "no model"
 else
@@ -91,6 +108,7 @@ else
     expect detokenize-words 4 'not a token id' "$kexa" detokenize hello
     expect round-trip 0 '' sh -c \
         "$kexa tokenize --ids -f docs/cli.md | $kexa detokenize | cmp - docs/cli.md"
+    expect answer-full-disk 3 'answer [0-9] tokens' sh -c "$kexa run Hi --temp 0 > /dev/full"
     expect empty 0 '' sh -c "printf '' | $kexa tokenize"
     expect json 0 '"n_tokens":2' "$kexa" tokenize --json 'The sea'
 fi
