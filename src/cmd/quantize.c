@@ -4,6 +4,7 @@
 #include "run/run.h"
 
 #include <inttypes.h>
+#include <unistd.h>
 
 enum { TEXT_MAX = 64 << 20 };
 
@@ -102,22 +103,38 @@ static void print_report(const char *out, const struct requant_report *r)
     buf_release(&out_size);
 }
 
-static bool run_quantize(const void *args, const struct operands *rest, struct err *err)
+static const volatile int *stop_flag;     /* convert asks by a function */
+
+static bool stopped(void)
 {
-    const struct quantize_args *a = args;
-    const char *in = rest->at[0], *out = rest->at[1];
-    struct requant_options o = { .stop = interrupt_catch() };
+    return *stop_flag != 0;
+}
+
+/* A Hugging Face folder as a GGUF file that lives until OUT is written. */
+static bool convert_folder(const char *in, const char *temp, int n_threads, struct err *err)
+{
+    struct model m;
+    struct convert_options o = { .float_type = qtype_find(QT_F32), .stopped = stopped };
+    struct convert_report report;
+    if (!model_open_plan(&m, in, err))
+        return false;
+    bool ok = model_bind(&m, n_threads, NUMERICS_NATIVE, err)
+              && model_to_gguf(&m, temp, &o, &report, err);
+    if (ok && !report.tokenizer)
+        fprintf(stderr, "kexa: %s has no tokenizer; the new model has none either\n", in);
+    model_close(&m);
+    return ok;
+}
+
+static bool quantize(const struct quantize_args *a, const char *in, const char *out,
+                     struct requant_options *o, struct err *err)
+{
     struct requant_report report;
     struct imatrix im = { 0 };
     struct gguf g = { 0 };
-    o.n_threads = a->threads == OPT_UNSET ? sys_cpus() : (int)a->threads;
-    if (file_exists(out))                 /* said now, not after an hour of measuring */
-        return fail(err, ERR_USAGE, "%s: exists already; remove it or choose another name", out);
-    if (!recipe_find(&o.recipe, rest->at[2], err) || !gguf_open(&g, in, err))
-        return false;
-    bool ok = get_importance(a, in, o.n_threads, o.stop, &im, err);
-    o.importance = im.n ? &im : NULL;
-    ok = ok && requant_file(&g, out, &o, &report, err);
+    bool ok = gguf_open(&g, in, err) && get_importance(a, in, o->n_threads, o->stop, &im, err);
+    o->importance = im.n ? &im : NULL;
+    ok = ok && requant_file(&g, out, o, &report, err);
     if (ok)
         print_report(out, &report);
     imatrix_release(&im);
@@ -125,10 +142,39 @@ static bool run_quantize(const void *args, const struct operands *rest, struct e
     return ok;
 }
 
+static bool quantize_folder(const struct quantize_args *a, const char *in, const char *out,
+                            struct requant_options *o, struct err *err)
+{
+    struct buf temp = { 0 };
+    buf_printf(&temp, "%s.source-%ld.gguf", out, (long)getpid());
+    bool ok = buf_ok(&temp, err);
+    if (ok) {
+        ok = convert_folder(in, temp.at, o->n_threads, err) && quantize(a, temp.at, out, o, err);
+        unlink(temp.at);
+    }
+    buf_release(&temp);
+    return ok;
+}
+
+static bool run_quantize(const void *args, const struct operands *rest, struct err *err)
+{
+    const struct quantize_args *a = args;
+    const char *in = rest->at[0], *out = rest->at[1];
+    struct requant_options o = { .stop = interrupt_catch() };
+    stop_flag = o.stop;
+    o.n_threads = a->threads == OPT_UNSET ? sys_cpus() : (int)a->threads;
+    if (file_exists(out))                 /* said now, not after an hour of measuring */
+        return fail(err, ERR_USAGE, "%s: exists already; remove it or choose another name", out);
+    if (!recipe_find(&o.recipe, rest->at[2], err))
+        return false;
+    return file_is_dir(in) ? quantize_folder(a, in, out, &o, err) : quantize(a, in, out, &o, err);
+}
+
 static const struct example examples[] = {
     { "kexa quantize model-bf16.gguf model-q4_k.gguf Q4_K", "every matrix in four bits" },
     { "kexa quantize model-bf16.gguf model-q4_0.gguf Q4_0 --imatrix text.txt",
       "the same size and closer to the original, by what matters on a text" },
+    { "kexa quantize my-model/ my-model.gguf Q8_0", "from a Hugging Face folder" },
     { "kexa quantize k-exaone-bf16.gguf k-exaone.gguf k-exaone",
       "routed experts Q4_K, everything else Q8_0" },
     { NULL, NULL }
@@ -141,7 +187,8 @@ static const struct opt_group groups[] = {
 
 const struct command quantize_command = {
     "quantize", "write a model in smaller weight types", "IN OUT TYPE|RECIPE", 3, 3,
-    "Reads a GGUF file and writes another one.  The type is F32, F16, BF16, Q8_0, Q6_K, Q4_K, "
+    "Reads a GGUF file and writes another one; a Hugging Face folder becomes a GGUF file beside "
+    "OUT first, which needs room for both and is removed again.  The type is F32, F16, BF16, Q8_0, Q6_K, Q4_K, "
     "Q4_1 or Q4_0 and holds for every matrix; norms, biases and routers are F32.  The recipe "
     "k-exaone stores routed experts as Q4_K and all other matrices as Q8_0.  Matrices whose "
     "rows do not fit a type's blocks become Q8_0, or F16 where that does not fit either.  "

@@ -123,6 +123,18 @@ def test_importance(folder):
     expect(total > 20 and lower >= 0.9 * total, f"weighted error: {lower} of {total} lower")
 
 
+def test_folder(folder):
+    """From a Hugging Face folder: the same weights as from its GGUF twin."""
+    for kind in ("F32", "Q8_0"):
+        gold = TREE / "tests/gold/llama/untied"
+        kexa("quantize", gold, folder / f"hf-{kind}.gguf", kind)
+        kexa("quantize", gold / "model.gguf", folder / f"twin-{kind}.gguf", kind)
+        a, b = (tensors(folder / f"{n}-{kind}.gguf") for n in ("hf", "twin"))
+        expect(set(a) == set(b) and all((a[n].data == b[n].data).all() for n in a),
+               f"{kind} from a folder and from GGUF")
+    expect(not [n for n in os.listdir(folder) if "source" in n], "nothing else was left")
+
+
 def test_refusals(folder):
     expect("exists already" in kexa("quantize", folder / "f32.gguf", folder / "Q4_0.gguf", "Q4_0",
                                     status=2), "a name that is taken")
@@ -155,7 +167,7 @@ def test_interrupt(folder):
 with tempfile.TemporaryDirectory() as name:
     place = pathlib.Path(name)
     (place / "config.json").write_text(json.dumps(CONFIG))
-    for test in (test_types, test_importance, test_refusals, test_interrupt):
+    for test in (test_types, test_importance, test_folder, test_refusals, test_interrupt):
         test(place)
 print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
 raise SystemExit(counts["failed"] > 0)
