@@ -188,11 +188,11 @@ static const struct opt_group groups[] = {
 const struct command quantize_command = {
     "quantize", "write a model in smaller weight types", "IN OUT TYPE|RECIPE", 3, 3,
     "Reads a GGUF file and writes another one; a Hugging Face folder becomes a GGUF file beside "
-    "OUT first, which needs room for both and is removed again.  The type is F32, F16, BF16, Q8_0, Q6_K, Q4_K, "
-    "Q4_1 or Q4_0 and holds for every matrix; norms, biases and routers are F32.  The recipe "
-    "k-exaone stores routed experts as Q4_K and all other matrices as Q8_0.  Matrices whose "
-    "rows do not fit a type's blocks become Q8_0, or F16 where that does not fit either.  "
-    "Start from F32, F16 or BF16 weights: what an earlier quantisation lost stays lost.  The "
-    "file appears under its name when it is complete.",
+    "OUT first, which needs room for both and is removed again.  The type is F32, F16, BF16, "
+    "Q8_0, Q6_K, Q4_K, Q4_1 or Q4_0 and holds for every matrix; norms, biases and routers are "
+    "F32.  The recipe k-exaone stores routed experts as Q4_K and all other matrices as Q8_0.  "
+    "Matrices whose rows do not fit a type's blocks become Q8_0, or F16 where that does not fit "
+    "either.  Start from F32, F16 or BF16 weights: what an earlier quantisation lost stays lost.  "
+    "The file appears under its name when it is complete.",
     examples, groups, sizeof(struct quantize_args), run_quantize
 };
