@@ -22,18 +22,40 @@ static inline void fill_f32(__m256 *panel, const uint8_t *w, size_t row_bytes, s
             lane[i][r] = i < kc ? read_f32(w + r * row_bytes + 4 * i) : 0.0f;
 }
 
+/* From 16 f16 of 8 rows: transposed as words in each half, then made floats. */
+static inline void widen_16(__m256 *panel, const uint8_t *p, size_t s)
+{
+    __m256i a[8], b[8];
+#pragma GCC unroll 4
+    for (size_t r = 0; r < 4; r++) {                      /* a[r]: rows 2r and 2r + 1 */
+        __m256i even = _mm256_loadu_si256((const __m256i *)(p + 2 * r * s));
+        __m256i odd = _mm256_loadu_si256((const __m256i *)(p + (2 * r + 1) * s));
+        a[r] = _mm256_unpacklo_epi16(even, odd);
+        a[r + 4] = _mm256_unpackhi_epi16(even, odd);
+    }
+#pragma GCC unroll 4
+    for (size_t r = 0; r < 4; r++) {                      /* b: elements 2r and 2r + 1 ... */
+        __m256i *from = a + r / 2 * 4;
+        bool high = r % 2;
+        b[r] = high ? _mm256_unpackhi_epi32(from[0], from[1])
+                    : _mm256_unpacklo_epi32(from[0], from[1]);        /* of rows 0..3 */
+        b[r + 4] = high ? _mm256_unpackhi_epi32(from[2], from[3])
+                        : _mm256_unpacklo_epi32(from[2], from[3]);    /* of rows 4..7 */
+    }
+#pragma GCC unroll 8
+    for (size_t i = 0; i < 8; i++) {
+        __m256i v = i % 2 ? _mm256_unpackhi_epi64(b[i / 2], b[i / 2 + 4])
+                          : _mm256_unpacklo_epi64(b[i / 2], b[i / 2 + 4]);
+        panel[i] = _mm256_cvtph_ps(_mm256_castsi256_si128(v));
+        panel[i + 8] = _mm256_cvtph_ps(_mm256_extracti128_si256(v, 1));
+    }
+}
+
 static inline void fill_f16(__m256 *panel, const uint8_t *w, size_t row_bytes, size_t kc)
 {
     float (*lane)[LANES] = (float (*)[LANES])panel;
-    for (size_t i = 0; kc == DEPTH && i < DEPTH; i += 8) {
-        __m256i v[4];
-        load_8x16(v, w + 2 * i, row_bytes);
-#pragma GCC unroll 4
-        for (size_t j = 0; j < 4; j++) {
-            panel[i + 2 * j] = low_f16(v[j]);
-            panel[i + 2 * j + 1] = high_f16(v[j]);
-        }
-    }
+    for (size_t i = 0; kc == DEPTH && i < DEPTH; i += 16)
+        widen_16(panel + i, w + 2 * i, row_bytes);
     for (size_t i = 0; kc < DEPTH && i < DEPTH; i++)
         for (size_t r = 0; r < LANES; r++)
             lane[i][r] = i < kc ? read_f16(w + r * row_bytes + 2 * i) : 0.0f;
