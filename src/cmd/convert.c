@@ -7,7 +7,7 @@
 
 struct convert_args {
     const char *type, *split;
-    bool json;
+    bool json, no_tokenizer;
 };
 
 static volatile sig_atomic_t stop_asked;
@@ -90,7 +90,7 @@ static bool print_report(const struct convert_args *a, const struct convert_repo
     if (r->n_left_out)
         fprintf(stderr, "kexa: %s: %zu tensors were left out, which this family does not use "
                 "(%s)\n", in, r->n_left_out, r->left_out);
-    if (!r->tokenizer)
+    if (!r->tokenizer && !a->no_tokenizer)
         fprintf(stderr, "kexa: %s has no tokenizer; the new model has none either\n", in);
     if (!a->json) {
         printf("%s: %zu tensors, %.1f MB\n", out, r->n_tensors, (double)r->n_bytes * 1e-6);
@@ -119,7 +119,10 @@ static bool convert_model(const struct convert_args *a, struct model *m, const c
     if ((a->split && !read_size(a->split, &o.max_bytes, err)) || !check_direction(m, out, err)
         || !model_bind(m, 1, NUMERICS_NATIVE, err))
         return false;
-    if (!m->tokenizer && has_tokenizer(m))
+    if (a->no_tokenizer) {
+        tokenizer_close(m->tokenizer);
+        m->tokenizer = NULL;
+    } else if (!m->tokenizer && has_tokenizer(m))
         return fail(err, m->no_tokenizer.code, "%s", m->no_tokenizer.msg);
     catch_signals();
     return (m->gguf.n_files ? model_to_folder(m, out, &o, &report, err)
@@ -143,6 +146,8 @@ static const struct opt convert_opts[] = {
              "from GGUF: what quantised weights become; without it f32, which loses nothing"),
     O_TEXT("split-max-size", 0, AT(split), NULL, "SIZE",
            "begin a new file before the weights in it exceed SIZE, as in 4G or 500M"),
+    O_FLAG("no-tokenizer", 0, AT(no_tokenizer),
+           "leave the tokenizer out, for one that the other kind of file cannot hold"),
     O_FLAG("json", 0, AT(json), "print one JSON object: out, tensors, bytes, tokenizer, left_out"),
     O_END
 };

@@ -346,7 +346,9 @@ def test_failures(folder):
     ok &= refused("no folder there", 3, "none/x", folder + "/m.gguf", folder + "/none/x")
     with open(src + "/tokenizer.json", "w") as f:
         f.write("{}")
-    return ok & refused("tokenizer", 5, "tokenizer.json", src, out + ".gguf")
+    ok &= refused("tokenizer", 5, "tokenizer.json", src, out + ".gguf")
+    done = convert(src, out + ".gguf", "--no-tokenizer", "--json")
+    return ok & expect("without tokenizer", json.loads(done.stdout)["tokenizer"] is False)
 
 
 def main():

@@ -109,7 +109,7 @@ static bool describe(const struct plan *p, struct config_out *out, struct err *e
         return fail(err, ERR_UNSUPPORTED, "the RoPE of sliding layers is scaled; the keys that "
                     "are written can scale the global layers' only");
     config_put_text(out, "hidden_activation", NULL, "gelu_pytorch_tanh");
-    config_put_number(out, "query_pre_attn_scalar", NULL, CONFIG_F64, (double)scalar);
+    config_put_number(out, "query_pre_attn_scalar", NULL, CONFIG_U32, (double)scalar);
     config_put_number(out, "rope_local_base_freq", "rope.freq_base_swa", CONFIG_F64,
                       p->rope[1].base);
     return config_put_windows(out, p, err);
