@@ -203,21 +203,23 @@ static void round_sums(struct imatrix *im)
 bool imatrix_measure(struct imatrix *im, struct model *m, const struct ids *ids,
                      const volatile int *stop, struct err *err)
 {
-    struct measuring ms = { .im = im };
+    struct imatrix got = { 0 };
+    struct measuring ms = { .im = &got };
     check(m->numerics == NUMERICS_F32);
-    *im = (struct imatrix){ 0 };
     float *logits = mem_take((size_t)m->plan.vocab * IMATRIX_CONTEXT, sizeof *logits);
     bool ok = (logits && put_places(&ms, m))
               || fail(err, ERR_MEMORY, "out of memory for the importance of %u layers",
                       plan_all_layers(&m->plan));
     m->observe = observe;
     m->observe_arg = &ms;
-    ok = ok && run_text(im, m, ids, stop, logits, err);
-    round_sums(im);
+    ok = ok && run_text(&got, m, ids, stop, logits, err);
+    round_sums(&got);
     m->observe = NULL;
     mem_give(ms.at);
     mem_give(logits);
-    if (!ok)
-        imatrix_release(im);
+    if (ok)
+        *im = got;
+    else
+        imatrix_release(&got);
     return ok;
 }

@@ -106,12 +106,14 @@ static bool load_entries(struct imatrix *im, const struct gguf *g, const char *p
 bool imatrix_load(struct imatrix *im, const char *path, struct err *err)
 {
     struct gguf g = { 0 };
-    *im = (struct imatrix){ 0 };
+    struct imatrix got = { 0 };
     if (!gguf_open(&g, path, err))
         return false;
-    bool ok = load_entries(im, &g, path, err);
+    bool ok = load_entries(&got, &g, path, err);
     gguf_close(&g);
-    if (!ok)
-        imatrix_release(im);
+    if (ok)
+        *im = got;
+    else
+        imatrix_release(&got);
     return ok;
 }
