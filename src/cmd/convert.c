@@ -84,14 +84,24 @@ static bool check_direction(const struct model *m, const char *out, struct err *
     return true;
 }
 
-static bool print_report(const struct convert_args *a, const struct convert_report *r,
-                         const char *in, const char *out, struct err *err)
+/* What a person should know, on standard error. */
+static void print_notes(const struct convert_args *a, const struct convert_report *r,
+                        const struct model *m)
 {
+    const char *in = m->path;
     if (r->n_left_out)
         fprintf(stderr, "kexa: %s: %zu tensors were left out, which this family does not use "
                 "(%s)\n", in, r->n_left_out, r->left_out);
     if (!r->tokenizer && !a->no_tokenizer)
         fprintf(stderr, "kexa: %s has no tokenizer; the new model has none either\n", in);
+    if (r->tokenizer && m->json && tokenizer_info(m->tokenizer).nfc)
+        fprintf(stderr, "kexa: %s brings text to NFC, which GGUF has no key for: other text gets "
+                "other ids there\n", in);
+}
+
+static bool print_report(const struct convert_args *a, const struct convert_report *r,
+                         const char *out, struct err *err)
+{
     if (!a->json) {
         printf("%s: %zu tensors, %.1f MB\n", out, r->n_tensors, (double)r->n_bytes * 1e-6);
         return true;
@@ -125,9 +135,11 @@ static bool convert_model(const struct convert_args *a, struct model *m, const c
     } else if (!m->tokenizer && has_tokenizer(m))
         return fail(err, m->no_tokenizer.code, "%s", m->no_tokenizer.msg);
     catch_signals();
-    return (m->gguf.n_files ? model_to_folder(m, out, &o, &report, err)
-                            : model_to_gguf(m, out, &o, &report, err))
-           && print_report(a, &report, m->path, out, err);
+    if (!(m->gguf.n_files ? model_to_folder(m, out, &o, &report, err)
+                          : model_to_gguf(m, out, &o, &report, err)))
+        return false;
+    print_notes(a, &report, m);
+    return print_report(a, &report, out, err);
 }
 
 static bool run_convert(const void *args, const struct operands *rest, struct err *err)

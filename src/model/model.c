@@ -154,6 +154,10 @@ void model_name(const struct model *m, char *out, size_t cap)
                  (const char *)name.at);
         return;
     }
-    const char *slash = strrchr(m->path, '/');
-    snprintf(out, cap, "%s", slash && slash[1] ? slash + 1 : m->path);
+    size_t end = strlen(m->path), begin;
+    while (end > 1 && m->path[end - 1] == '/')
+        end--;
+    for (begin = end; begin && m->path[begin - 1] != '/';)
+        begin--;
+    snprintf(out, cap, "%.*s", (int)(end - begin), m->path + begin);
 }

@@ -13,6 +13,10 @@ static bool put_pre(const struct tokenizer *t, struct gguf_writer *w, struct err
     if (!pretok_find(first))
         return fail(err, ERR_UNSUPPORTED, "GGUF names pre-tokenizers, and there is no name for "
                     "this one (%s)", t->pre->name);
+    if (t->bpe.ignore_merges != t->pre->gguf_whole)
+        return fail(err, ERR_UNSUPPORTED, "model.ignore_merges is %s; GGUF says that by the name "
+                    "of the pre-tokenizer, and %s means the opposite",
+                    t->bpe.ignore_merges ? "true" : "false", t->pre->name);
     gguf_put_string(w, KEY "model", bytes_of("gpt2"));
     gguf_put_string(w, KEY "pre", first);
     return true;

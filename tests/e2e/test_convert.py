@@ -286,7 +286,7 @@ def test_tokenizers(folder):
     for i, (name, tok) in enumerate(tokenizers_to_convert()):
         src = make_llama(os.path.join(folder, str(i)), 1520, "BF16", tok)
         there, back = src + ".gguf", src + "-back"
-        convert(src, there)
+        ok &= expect("no note", convert(src, there).stderr == "")
         convert(there, back)
         again = Tokenizer.from_file(back + "/tokenizer.json")
         for add in (False, True):
@@ -299,6 +299,13 @@ def test_tokenizers(folder):
     return ok
 
 
+def test_nfc(folder):
+    """What GGUF cannot say about the text before the tokens is at least said."""
+    tok = tk.train(tk.smollm_split(), 1500, tk.normalizers.NFC())
+    src = make_llama(os.path.join(folder, "m"), 1500, "F16", tok)
+    return expect("a note", "NFC" in convert(src, src + ".gguf").stderr)
+
+
 def test_specials(folder):
     """End ids, BOS and the chat template go along."""
     src = make_llama(os.path.join(folder, "m"), 1520, "F16", tk.train(tk.smollm_split(), 1500))
@@ -307,10 +314,11 @@ def test_specials(folder):
                    "chat_template": "{{ 문장 }}\n"}, f)
     with open(src + "/generation_config.json", "w") as f:
         json.dump({"eos_token_id": [2, 3]}, f)
-    convert(src, src + ".gguf")
+    convert(src + "/", src + ".gguf")
     convert(src + ".gguf", src + "-back")
     fields = gguf.GGUFReader(src + ".gguf").fields
-    ok = expect("eos", fields["tokenizer.ggml.eos_token_id"].contents() == 2)
+    ok = expect("name", fields["general.name"].contents() == "m")
+    ok &= expect("eos", fields["tokenizer.ggml.eos_token_id"].contents() == 2)
     ok &= expect("template", fields["tokenizer.chat_template"].contents() == "{{ 문장 }}\n")
     with open(src + "-back/generation_config.json") as f:
         g = json.load(f)
@@ -347,6 +355,8 @@ def test_failures(folder):
     with open(src + "/tokenizer.json", "w") as f:
         f.write("{}")
     ok &= refused("tokenizer", 5, "tokenizer.json", src, out + ".gguf")
+    tk.train(tk.smollm_split(), 1500, ignore_merges=True).save(src + "/tokenizer.json")
+    ok &= refused("whole pieces", 5, "ignore_merges", src, out + ".gguf")
     done = convert(src, out + ".gguf", "--no-tokenizer", "--json")
     return ok & expect("without tokenizer", json.loads(done.stdout)["tokenizer"] is False)
 

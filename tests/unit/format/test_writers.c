@@ -199,6 +199,63 @@ static void test_safetensors_round_trip(void)
     check_safetensors("st3", 3);
 }
 
+static bool copy_safetensors(const struct safetensors *s, const char *folder)
+{
+    struct safetensors_writer w = { 0 };
+    bool ok = true;
+    for (size_t i = 0; ok && i < s->tensors.n; i++) {
+        const struct tensor *t = &s->tensors.at[i];
+        ok = !t->qtype || safetensors_writer_add(&w, t->name, t->qtype, t->n_dims, t->ne, &err);
+    }
+    ok = ok && safetensors_writer_begin(&w, folder, 0, &err);
+    for (size_t i = 0; ok && i < s->tensors.n; i++) {
+        const struct tensor *t = &s->tensors.at[i];
+        ok = !t->qtype || safetensors_writer_put(&w, t->data, t->n_bytes, &err);
+    }
+    ok = ok && safetensors_writer_end(&w, &err);
+    safetensors_writer_release(&w);
+    return ok;
+}
+
+static void check_safetensors_copy(const struct safetensors *s)
+{
+    struct safetensors back;
+    bool ok = copy_safetensors(s, scratch_path("corpus"));
+    EXPECTF(ok, "%s", err.msg);
+    ok = ok && safetensors_open(&back, scratch_path("corpus"), &err);
+    EXPECTF(ok, "%s", err.msg);
+    for (size_t i = 0; ok && i < s->tensors.n; i++) {
+        const struct tensor *t = &s->tensors.at[i];
+        EXPECT(!t->qtype || same_tensor(t, tensors_find(&back.tensors, t->name)));
+    }
+    if (ok)
+        safetensors_close(&back);
+    remove(scratch_path("corpus/model.safetensors"));
+}
+
+static void test_safetensors_corpus(void)
+{
+    const char *folder = tree_path("tests/fuzz/corpus/safetensors");
+    char path[4300];
+    size_t n = 0;
+    DIR *d = opendir(folder);
+    EXPECT(d != NULL);
+    int stem = snprintf(path, sizeof path, "%s", folder);
+    scratch_folder("corpus");
+    for (struct dirent *e; d && (e = readdir(d));) {
+        struct safetensors s;
+        snprintf(path + stem, sizeof path - (size_t)stem, "/%s", e->d_name);
+        if (e->d_name[0] == '.' || !safetensors_open(&s, path, &err))
+            continue;
+        check_safetensors_copy(&s);
+        n++;
+        safetensors_close(&s);
+    }
+    if (d)
+        closedir(d);
+    EXPECTF(n >= 3, "%zu files of the corpus could be copied", n);
+}
+
 static void test_refused(void)
 {
     const struct qtype *q = qtype_find(QT_Q8_0), *f = qtype_find(QT_F32);
@@ -298,6 +355,7 @@ const struct test tests[] = {
     { "gguf round trip", test_gguf_round_trip },
     { "gguf corpus", test_gguf_corpus },
     { "safetensors round trip", test_safetensors_round_trip },
+    { "safetensors corpus", test_safetensors_corpus },
     { "refused", test_refused },
     { "full disk", test_full_disk },
     { "nothing stays", test_nothing_stays },
