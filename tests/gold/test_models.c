@@ -100,13 +100,13 @@ static double distance(const float *got, const float *want, size_t n)
     return worst / most;
 }
 
-static void check_folder(const char *folder, const char *file)
+static void check_chunks(const char *folder, const char *file, size_t n_chunks)
 {
-    static const size_t chunks[] = { 256, 1, 7, 64 };
+    static const size_t chunks[] = { 256, 7, 1, 64 };
     struct gold g;
     if (gold_open(&g, folder, file)) {
         float *first = mem_take(g.n * g.vocab, sizeof *first);
-        for (size_t c = 0; c < sizeof chunks / sizeof *chunks; c++) {
+        for (size_t c = 0; c < n_chunks; c++) {
             run_chunks(&g, chunks[c], false);
             double d = distance(g.got, g.want, g.n * g.vocab);
             EXPECTF(d <= TOLERANCE, "%s%s chunk %zu: %.3g of the largest logit", folder, file,
@@ -123,10 +123,15 @@ static void check_folder(const char *folder, const char *file)
     gold_close(&g);
 }
 
+static void check_folder(const char *folder, const char *file)
+{
+    check_chunks(folder, file, 4);
+}
+
 static void check_both(const char *folder)
 {
-    check_folder(folder, "");
-    check_folder(folder, "/model.gguf");
+    check_chunks(folder, "", 3);
+    check_chunks(folder, "/model.gguf", 1);
 }
 
 static void test_llama_untied(void) { check_folder("tests/gold/llama/untied", ""); }
@@ -145,12 +150,12 @@ static void test_exaone4_full(void) { check_both("tests/gold/exaone4/full"); }
 static void test_exaone4_hybrid(void) { check_both("tests/gold/exaone4/hybrid"); }
 
 static void test_gemma3_old(void) { check_both("tests/gold/gemma3/old"); }
-static void test_gemma3_new(void) { check_folder("tests/gold/gemma3/new", ""); }
+static void test_gemma3_new(void) { check_chunks("tests/gold/gemma3/new", "", 2); }
 
 static void test_exaone(void) { check_both("tests/gold/exaone/tied"); }
 static void test_qwen3(void) { check_both("tests/gold/qwen3/yarn"); }
 static void test_qwen3_moe(void) { check_both("tests/gold/qwen3/moe"); }
-static void test_solar_open(void) { check_folder("tests/gold/solar_open/yarn", ""); }
+static void test_solar_open(void) { check_chunks("tests/gold/solar_open/yarn", "", 3); }
 
 static void check_mtp(const char *file)
 {

@@ -44,7 +44,7 @@ def small_config(model_type, architecture, **change):
     config = {
         "architectures": [architecture], "model_type": model_type, "torch_dtype": "float32",
         "hidden_size": 36, "intermediate_size": 44, "num_hidden_layers": 3,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 12, "vocab_size": 99,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 12, "vocab_size": 103,
         "hidden_act": "silu", "rms_norm_eps": 1e-6, "max_position_embeddings": 512,
         "tie_word_embeddings": False, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
     }
@@ -121,6 +121,13 @@ SPECS = {
         mlp_layer_types=["dense", "dense"] + ["sparse"] * 3),
 }
 
+
+# Not committed, for llama.cpp: it gives exaone4 windows only if there are 64 layers.
+LARGE = {
+    "exaone4/deep": SPECS["exaone4/hybrid"] | {
+        "num_hidden_layers": 64, "hidden_size": 36, "intermediate_size": 20,
+        "layer_types": (["sliding_attention"] * 3 + ["full_attention"]) * 16},
+}
 
 # What no GGUF key can say (a scale of q k of its own, a base for windows), or no GGUF has.
 HF_ONLY = {"gemma3/new", "solar_open/yarn"}
