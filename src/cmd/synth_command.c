@@ -18,7 +18,7 @@ static const struct opt synth_opts[] = {
           "keep only the first N layers (and the MTP block)"),
     O_INT("vocab", 0, AT(vocab), SYNTH_VOCAB_MIN, 1 << 24, NULL, "N",
           "another size of the vocabulary"),
-    O_INT("seed", 0, AT(seed), 0, INT64_MAX, "1", "N", "the same seed gives the same file"),
+    O_INT("seed", 0, AT(seed), 0, 0x1p53, "1", "N", "the same seed gives the same file"),
     O_INT("threads", 't', AT(threads), 1, 1024, NULL, "N",
           "threads; without it all CPUs; the file is the same for any number"),
     O_END
