@@ -62,6 +62,8 @@ static struct sampling_args sampling_of(const struct chat *c)
         a.top_p = c->format->top_p;
     if (a.top_k == OPT_UNSET)
         a.top_k = c->format->top_k;
+    if (isnan(a.repeat))                  /* greedy means the likeliest token, not less */
+        a.repeat = c->format->repeat > 0 && a.temp > 0 ? c->format->repeat : 1;
     return a;
 }
 

@@ -88,6 +88,7 @@ struct chat_format {
     const char *const *stops;             /* end-of-turn texts, NULL-terminated */
     float temperature, top_p;             /* recommended by the models' makers */
     uint32_t top_k;                       /* 0: off */
+    float repeat;                         /* 0 or 1: off; ours, where a small model would loop */
 };
 
 extern const struct chat_format chat_smollm2, chat_chatml, chat_k_exaone, chat_exaone4, chat_gemma;

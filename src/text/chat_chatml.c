@@ -68,6 +68,7 @@ const struct chat_format chat_smollm2 = {
     .stops = stops,
     .temperature = 0.2f,
     .top_p = 0.9f,
+    .repeat = 1.1f,
 };
 
 const struct chat_format chat_chatml = {
