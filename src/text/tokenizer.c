@@ -26,6 +26,7 @@ void tokenizer_close(struct tokenizer *t)
     ids_release(&t->prefix);
     ids_release(&t->suffix);
     ids_release(&t->ends);
+    pretok_pattern_close(t->pattern);
     mem_give(t->chat_template);
     mem_give(t);
 }
@@ -39,9 +40,17 @@ struct encoder {
     struct buf nfc, spaced;
 };
 
+static bool encode_piece(void *arg, struct bytes piece, struct err *err)
+{
+    struct encoder *e = arg;
+    return bpe_encode(&e->t->bpe, piece, &e->scratch, e->out, err);
+}
+
 /* Text between added tokens. */
 static bool encode_plain(struct encoder *e, struct bytes text, struct err *err)
 {
+    if (e->t->pattern)
+        return pretok_pattern_split(e->t->pattern, text, encode_piece, e, err);
     const uint8_t *at = text.at, *end = at + text.len;
     while (at < end) {
         size_t n = e->t->vocab.chars ? bpe_next_word(&e->t->bpe, at, end)

@@ -287,7 +287,7 @@ static bool read_root(struct tokenizer *t, const json_t *root, struct err *err)
     if (t->vocab.chars && !pretok_splits_nothing(pre))
         return fail(err, ERR_UNSUPPORTED, "its normalizer spells spaces as U+2581, but its "
                     "pre_tokenizer is not null or a Split at \" \"");
-    t->pre = t->vocab.chars ? &pretok_spm : pretok_of_json(pre, err);
+    t->pre = t->vocab.chars ? &pretok_spm : pretok_of_json(pre, &t->pattern, err);
     if (!t->pre || !read_model(t, root, err) ||
         !read_post(t, json_object_get(root, "post_processor"), 0, err))
         return false;

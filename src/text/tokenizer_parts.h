@@ -15,6 +15,7 @@ struct tokenizer {
     struct vocab vocab;
     struct bpe bpe;
     const struct pretok *pre;
+    struct pretok_pattern *pattern;       /* of pretok_general; else NULL */
     bool nfc;
     bool space_prefix;                    /* characters: a space before each text */
     struct added raw, normal;             /* matched before and after the normaliser */

@@ -371,6 +371,41 @@ def check_qwen2(folder):
     return compare("qwen2", save_json(tok, folder), tok, N_STRINGS, 17)
 
 
+O200K = ("|".join([
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"\p{N}{1,3}", r" ?[^\s\p{L}\p{N}]+[\r\n/]*", r"\s*[\r\n]+", r"\s+(?!\S)", r"\s+"]))
+
+
+def bytes_only():
+    return pre.ByteLevel(add_prefix_space=False, use_regex=False)
+
+
+GENERAL = [
+    pre.Sequence([pre.Split(Regex(O200K), behavior="removed", invert=True), bytes_only()]),
+    pre.Sequence([pre.Split(Regex(r"\p{N}{1,3}"), behavior="isolated"),
+                  pre.Split(Regex(r"[一-龥ぁ-ん゠-ヿ]+"), behavior="isolated"),
+                  pre.Split(Regex(r"[^\r\n\S]?+[!-/:-~]++|(?<=\s)\S+|$"), behavior="isolated"),
+                  bytes_only()]),
+    pre.Sequence([pre.Split(" ", behavior="merged_with_next"), pre.Digits(individual_digits=False),
+                  pre.Split("e", behavior="contiguous"), bytes_only()]),
+    pre.Sequence([pre.Split(Regex(r"[.\s]|^t"), behavior="merged_with_previous"),
+                  pre.Split(Regex(r"[aeiou]"), behavior="merged_with_next", invert=True),
+                  pre.ByteLevel(add_prefix_space=False, use_regex=True)]),
+]
+
+
+def check_general(folder):
+    """Pre-tokenizers that no scanner knows."""
+    n_bad = 0
+    for i, steps in enumerate(GENERAL):
+        tok = train(steps, 1500)
+        n_bad += compare(f"general {i}", save_json(tok, folder), tok, N_STRINGS // 5, 18 + i)
+    return n_bad
+
+
 def check_gguf_refusals(folder):
     """What a GGUF file may not say; gives the number of wrong answers."""
     tok = train(pre.ByteLevel(add_prefix_space=False), 400)
@@ -434,7 +469,7 @@ def measure():
 
 
 CHECKS = [check_smollm, check_gpt2, check_exaone4, check_exaone_moe, check_two_stages,
-          check_llama3, check_qwen2, check_spm, check_spm_unknown, check_spm_json,
+          check_llama3, check_qwen2, check_general, check_spm, check_spm_unknown, check_spm_json,
           check_gguf_refusals, check_smollm2]
 
 

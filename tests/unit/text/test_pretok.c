@@ -215,7 +215,89 @@ static void test_broken_bytes(void)
     EXPECT(pretok_find(bytes_of("default")) == NULL);
 }
 
+/* ---- patterns without a scanner -------------------------------------------------------- */
+
+static struct pretok_pattern *open_general(const char *pattern, struct err *err)
+{
+    json_t *v = json_pack("{s:s, s:[{s:s, s:{s:s}, s:s}, {s:s, s:b}]}", "type", "Sequence",
+                          "pretokenizers", "type", "Split", "pattern", "Regex", pattern,
+                          "behavior", "Isolated", "type", "ByteLevel", "use_regex", 0);
+    struct pretok_pattern *p = pretok_pattern_open(v, err);
+    json_decref(v);
+    return p;
+}
+
+/* What PCRE2 would read in another way than Oniguruma. */
+static void test_other_dialects(void)
+{
+    static const char *const patterns[] = {
+        "\\h+", "\\w+", "\\bx", "a{,3}", "a{1,2}+", "[a[bc]]", "[a&&b]", "(?m)a.b", "(?i)a",
+        "(?<n>a)", "(*UTF)a", "(?#x)", "\\Kx", "\\v", "x\\",
+    };
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        struct err err = { 0 };
+        struct pretok_pattern *p = open_general(patterns[i], &err);
+        EXPECTF(!p && err.code == ERR_UNSUPPORTED && strstr(err.msg, "tokenizers package"),
+                "%s: %s", patterns[i], err.msg);
+        pretok_pattern_close(p);
+    }
+    struct err err = { 0 };
+    EXPECT(!open_general("a(", &err) && strstr(err.msg, "pattern \"a(\": "));
+}
+
+static bool count_piece(void *arg, struct bytes piece, struct err *err)
+{
+    (void)err;
+    *(size_t *)arg += piece.len > 0;
+    return true;
+}
+
+/* Patterns that would run for hours are stopped; so are a million slow matches. */
+static void test_hostile_patterns(void)
+{
+    static const char *const patterns[] = { "(?:a+)+b|x", "a*b|a" };
+    struct buf text = { 0 };
+    for (int i = 0; i < 200000; i++)
+        buf_text(&text, "a");
+    for (size_t i = 0; i < 2; i++) {
+        struct err err = { 0 };
+        struct pretok_pattern *p = open_general(patterns[i], &err);
+        size_t n = 0;
+        EXPECTF(p != NULL, "%s", err.msg);
+        EXPECT(p && !pretok_pattern_split(p, (struct bytes){ (uint8_t *)text.at, text.len },
+                                          count_piece, &n, &err));
+        EXPECTF(err.code == ERR_LIMIT && strstr(err.msg, "takes too long"), "%s", err.msg);
+        pretok_pattern_close(p);
+    }
+    buf_release(&text);
+}
+
+/* Each allocation of opening and splitting fails once. */
+static void test_general_no_memory(void)
+{
+    struct err err;
+    bool done = false;
+    for (long nth = 0; !done && nth < 1000; nth++) {
+        size_t n = 0;
+        long live = mem_live;
+        mem_fail_after = nth;
+        struct pretok_pattern *p = open_general("\\s+|[^\\s]+?", &err);
+        done = p && pretok_pattern_split(p, bytes_of("a b\xff \xed\x95\x9c"), count_piece, &n,
+                                         &err);
+        bool reached = mem_fail_after < 0;
+        mem_fail_after = -1;
+        EXPECTF(done == !reached, "allocation %ld", nth);
+        EXPECTF(done ? n == 6 : err.code == ERR_MEMORY, "allocation %ld: %zu %s", nth, n, err.msg);
+        pretok_pattern_close(p);
+        EXPECT(mem_live == live);
+    }
+    EXPECT(done);
+}
+
 const struct test tests[] = {
+    { "other_dialects", test_other_dialects },
+    { "hostile_patterns", test_hostile_patterns },
+    { "general_no_memory", test_general_no_memory },
     { "gpt2", test_gpt2 },
     { "smollm", test_smollm },
     { "llama3", test_llama3 },
