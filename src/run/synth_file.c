@@ -124,6 +124,9 @@ bool synth_file(const struct plan *p, const char *name, const char *path,
 {
     struct synth_work s = { .n = 0 };
     *report = (struct synth_report){ 0 };
+    if (!p->family->gguf_archs[0])
+        return fail(err, ERR_UNSUPPORTED, "family %s has no GGUF architecture, so no GGUF file "
+                    "can be written for it", p->family->name);
     bool ok = put_metadata(&s.w, p, name, o, err)
               && synth_list(p, &o->recipe, o->seed, &s.t, &s.n, err)
               && announce(&s, report, err) && write_all(&s, path, o, report->bytes, err);

@@ -144,6 +144,9 @@ def test_refusals(folder):
                                               "Q5_0", status=2), "a type only read")
     expect("the model has 4" in kexa("synth", folder / "config.json", folder / "z", "--layers", 5,
                                      status=2), "too many layers")
+    solar = TREE / "tests/gold/solar_open/yarn/config.json"
+    expect("no GGUF architecture" in kexa("synth", solar, folder / "z", "--vocab", 300, status=5),
+           "a family that GGUF does not know")
     expect(not (folder / "z").exists(), "nothing was written")
 
 
