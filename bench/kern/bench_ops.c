@@ -101,20 +101,26 @@ static void run_rope_pair(struct bench *b)
     b->k->rope_pair_fwd(b->y, b->x, b->z, b->n / 128, 128, 64);
 }
 
-/* One line per op: how many floats it moves per element. */
+static void run_kv_store(struct bench *b)
+{
+    b->k->kv_store(b->y, KV_F16, b->x, b->n);
+}
+
+/* One line per op: how many bytes it moves per element. */
 static const struct op {
     const char *name;
     void (*run)(struct bench *);
-    size_t floats;
+    size_t bytes;
 } ops[] = {
-    { "rmsnorm_fwd",   run_rmsnorm,   3 },
-    { "swiglu_fwd",    run_swiglu,    3 },
-    { "geglu_fwd",     run_geglu,     3 },
-    { "add_fwd",       run_add,       3 },
-    { "scale_add_fwd", run_scale_add, 3 },
-    { "softmax_fwd",   run_softmax,   2 },
-    { "rope_half_fwd", run_rope_half, 2 },
-    { "rope_pair_fwd", run_rope_pair, 2 },
+    { "rmsnorm_fwd",   run_rmsnorm,   12 },
+    { "swiglu_fwd",    run_swiglu,    12 },
+    { "geglu_fwd",     run_geglu,     12 },
+    { "add_fwd",       run_add,       12 },
+    { "scale_add_fwd", run_scale_add, 12 },
+    { "softmax_fwd",   run_softmax,   8 },
+    { "rope_half_fwd", run_rope_half, 8 },
+    { "rope_pair_fwd", run_rope_pair, 8 },
+    { "kv_store f16",  run_kv_store,  6 },
     { 0 }
 };
 
@@ -148,7 +154,7 @@ static void bench_row_ops(const struct kernels *k, const char *level, const char
         b.z = take_floats(ROW);
         double s = seconds(op->run, &b);
         printf("%-14s %-7s n=%d %10.0f ns %8.1f GB/s\n", op->name, level, ROW, s * 1e9,
-               (double)(op->floats * sizeof(float) * ROW) / s * 1e-9);
+               (double)(op->bytes * ROW) / s * 1e-9);
         free(b.x);
         free(b.y);
         free(b.z);

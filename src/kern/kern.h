@@ -32,6 +32,7 @@
     X(rope_half_fwd)    /* rope  */ \
     X(rope_pair_fwd)    /* rope  */ \
     X(attn_row_fwd)     /* attn  */ \
+    X(kv_store)         /* attn  */ \
     X(roof_read)        /* roof: what the machine can do */ \
     X(roof_fma)         \
     X(roof_int8)        \

@@ -122,8 +122,8 @@ static void place_row(const struct attn_task *t, size_t r)
     size_t row_bytes = kv_row_bytes(row->kv->type, hd), slot = row->pos % kv->ring;
     for (size_t h = 0; h < p->n_kv_heads; h++) {
         size_t at = (h * kv->ring + slot) * row_bytes;
-        kv_store((uint8_t *)kv->k + at, row->kv->type, k + h * hd, hd);
-        kv_store((uint8_t *)kv->v + at, row->kv->type, v + h * hd, hd);
+        m->kern->kv_store((uint8_t *)kv->k + at, row->kv->type, k + h * hd, hd);
+        m->kern->kv_store((uint8_t *)kv->v + at, row->kv->type, v + h * hd, hd);
     }
 }
 

@@ -58,6 +58,8 @@ size_t kv_row_bytes(enum kv_type t, size_t n);      /* bytes of a row of n eleme
  * q = x * (1 / d) rounded and held within -127 .. 127; d = 0 gives q = 0; NaN or infinity in
  * a block gives d = NaN, so that it shows in every element.
  */
-void kv_store(void *row, enum kv_type t, const float *x, size_t n);
+typedef void kv_store_fn(void *row, enum kv_type t, const float *x, size_t n);
+
+kv_store_fn kv_store_c, kv_store_avx2, kv_store_avx512;
 
 #endif

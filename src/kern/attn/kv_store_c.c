@@ -51,7 +51,7 @@ static void store_q8(uint8_t *block, const float *x)
     }
 }
 
-void kv_store(void *row, enum kv_type t, const float *x, size_t n)
+void kv_store_c(void *row, enum kv_type t, const float *x, size_t n)
 {
     switch (t) {
     case KV_F32:  memcpy(row, x, n * sizeof *x); break;
