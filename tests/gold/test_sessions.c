@@ -299,12 +299,35 @@ static void test_q8_needs_heads_of_32(void)
     model_close(&r.m);
 }
 
+/* A whole window set and its snapshot, from the published dimensions. */
+static void test_budget_of_large_models(void)
+{
+    struct model m;
+    struct err err = { 0 };
+    struct kv_bytes kv;
+    bool ok = model_open_plan(&m, tree_path("recipes/k-exaone-236b/config.json"), &err);
+    EXPECTF(ok, "%s", err.msg);
+    kv_count(&m.plan, KV_F16, 8192, 256, &kv);
+    uint64_t each = snapshot_bytes(&m.plan, &kv, false);
+    EXPECT(kv.windows == 18u << 20 && kv.wrapping == kv.windows && kv.mtp_wrapping == 0);
+    EXPECT(each == kv.windows + 4u * (m.plan.vocab + m.plan.hidden) && snapshot_room(each, 0) == 8);
+    kv_count(&m.plan, KV_Q8_0, 8192, 256, &kv);
+    EXPECT(kv.wrapping == (18u << 20) / 64 * 34);
+    kv_count(&m.plan, KV_F16, 128, 128, &kv);
+    EXPECT(snapshot_bytes(&m.plan, &kv, true) == 0);
+    /* EXAONE 4 32B: 48 windows of 4096 */
+    EXPECT(snapshot_room(768u << 20, 0) == 1 && snapshot_room(768u << 20, 1) == 0);
+    EXPECT(snapshot_room(1 << 20, 1u << 31) == SNAPSHOT_SLOTS_MAX && snapshot_room(0, 0) == 0);
+    model_close(&m);
+}
+
 const struct test tests[] = {
     { "rewind to every position", test_rewind_everywhere },
     { "random walks", test_walks },
     { "snapshots save work", test_snapshots_save_work },
     { "a cancelled call leaves a whole session", test_cancelled_is_whole },
     { "fork without memory", test_fork_without_memory },
+    { "the budget of large models", test_budget_of_large_models },
     { "q8_0 needs heads of a multiple of 32", test_q8_needs_heads_of_32 },
     { 0 }
 };

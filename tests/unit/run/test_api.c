@@ -136,6 +136,52 @@ static void test_seed_repeats(void)
     kexa_model_close(m);
 }
 
+static bool same_end(const struct kexa_session *a, const struct kexa_session *b, uint32_t vocab)
+{
+    uint32_t n = kexa_session_position(a);
+    return n == kexa_session_position(b)
+           && !memcmp(kexa_session_tokens(a), kexa_session_tokens(b), n * sizeof n)
+           && !memcmp(kexa_session_logits(a), kexa_session_logits(b), vocab * sizeof(float));
+}
+
+/* Forked, saved and loaded, and rewound far: all go on alike, the random numbers too. */
+static void test_fork_save_rewind(void)
+{
+    struct kexa_error e = { 0 };
+    struct kexa_sampling p;
+    struct kexa_model *m = open_model();
+    struct kexa_session *s = kexa_session_open(m, NULL, &e), *loaded, *fork;
+    struct kexa_model_info info;
+    uint32_t ids[300], a, b, c;
+    const char *path = "/tmp/kexa-test-api.session";
+    kexa_model_info(m, &info);
+    for (uint32_t i = 0; i < 300; i++)
+        ids[i] = i * 7 % info.vocab;
+    kexa_sampling_init(&p);
+    p.temperature = 1;
+    p.seed = 3;
+    loaded = kexa_session_open(m, NULL, &e);
+    EXPECT(kexa_session_sampling(s, &p, &e) && kexa_session_add(s, ids, 300, &e));
+    EXPECT(kexa_session_next(s, &a, &e) && (fork = kexa_session_fork(s, &e)) != NULL);
+    EXPECTF(kexa_session_save(s, path, &e) && kexa_session_load(loaded, path, &e), "%s", e.message);
+    for (int i = 0; i < 8; i++) {
+        EXPECT(kexa_session_next(s, &a, &e) && kexa_session_next(fork, &b, &e));
+        EXPECT(kexa_session_next(loaded, &c, &e) && a == b && a == c);
+    }
+    EXPECT(same_end(s, fork, info.vocab) && same_end(s, loaded, info.vocab));
+    kexa_session_close(fork);
+    fork = kexa_session_open(m, NULL, &e);
+    EXPECT(kexa_session_truncate(s, 20, &e) && kexa_session_add(fork, ids, 20, &e));
+    EXPECT(same_end(s, fork, info.vocab));
+    EXPECT(!kexa_session_load(s, "/nowhere/x", &e) && e.exit_status == 3);
+    EXPECT(!kexa_session_truncate(s, 21, &e) && kexa_session_position(s) == 20);
+    remove(path);
+    kexa_session_close(s);
+    kexa_session_close(fork);
+    kexa_session_close(loaded);
+    kexa_model_close(m);
+}
+
 static void test_memory_plan_refuses(void)
 {
     struct kexa_error e;
@@ -179,6 +225,7 @@ const struct test tests[] = {
     { "refusals leave the session usable", test_refusals_leave_the_session_usable },
     { "cancel keeps chunks", test_cancel_keeps_chunks },
     { "the same seed, the same text", test_seed_repeats },
+    { "fork, save, rewind", test_fork_save_rewind },
     { "the memory plan refuses", test_memory_plan_refuses },
     { "logprob is of the raw logits", test_logprob_is_of_the_raw_logits },
     { 0 }
