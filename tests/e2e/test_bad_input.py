@@ -102,7 +102,7 @@ def bad_configs():
         "groups do not divide": ({"n_group": 3}, "group"),
         "other vocabulary": ({"vocab_size": 5000}, "embed_tokens"),
         "head dim": ({"head_dim": 17}, "head dimension"),
-        "odd rope": ({"rope_scaling": {"rope_type": "yarn", "factor": 2}}, "RoPE scaling"),
+        "odd rope": ({"rope_scaling": {"rope_type": "longrope", "factor": 2}}, "RoPE scaling"),
         "rope of text": ({"rope_theta": "big"}, "rope_theta"),
         "infinite eps": ({"rms_norm_eps": 1e300}, "rms_norm_eps"),
         "window of text": ({"sliding_window": "x"}, "sliding_window"),
