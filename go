@@ -120,6 +120,12 @@ fetch_model() {
     say "the model is $model"
 }
 
+# Fetches the default model and names it: without $HOME kexa would look for it elsewhere.
+use_model() {
+    fetch_model
+    export KEXA_MODEL="$model"
+}
+
 # The test packages, pinned, in build/venv; made anew when the list changes.
 test_packages() {
     venv=$here/build/venv
@@ -180,8 +186,8 @@ kexa) shift; build; exec "$here/build/kexa" "$@" ;;
 *)
     build
     case $1 in
-    chat | run | tokenize | detokenize | logits) needs_no_model "$@" || fetch_model ;;
-    inspect) [ $# -gt 1 ] || needs_no_model || fetch_model ;;
+    chat | run | tokenize | detokenize | logits) needs_no_model "$@" || use_model ;;
+    inspect) [ $# -gt 1 ] || needs_no_model || use_model ;;
     esac
     exec "$here/build/kexa" "$@"
     ;;

@@ -92,12 +92,12 @@ prove() {
     ask='The capital of France is'
     if [ "$what" != test ]; then
         say "$user: ./go chat, no terminal"
-        printf '%s\n/quit\n' "$ask" | enter "$root" "$user" "./go chat --temp 0 -n 40" |
+        printf '%s\n/quit\n' "$ask" | enter "$root" "$user" "./go chat --temp 0 -n 40 --system Helpful." |
             tee "$folder/said"
         grep -q Paris "$folder/said"
         say "$user: ./go chat in a terminal"
         enter "$root" "$user" "(sleep 5; echo '$ask'; sleep 20; echo /quit; sleep 2) |
-            script -qec './go chat --temp 0 -n 40' /dev/null" | tee "$folder/said"
+            script -qec './go chat --temp 0 -n 40 --system Helpful.' /dev/null" | tee "$folder/said"
         grep -q Paris "$folder/said"
     fi
     if [ "$what" != chat ]; then

@@ -1,5 +1,6 @@
 /* kexa: the program.  Finds the command, parses its options, runs it, reports failure. */
 #include "cmd/commands.h"
+#include "format/format.h"
 #include "kexa.h"
 
 #include <errno.h>
@@ -46,10 +47,14 @@ static void print_overview(FILE *out)
     fprintf(out, "\n`kexa COMMAND --help` explains one command with examples.\n");
 }
 
+/* What was typed or read may be in the sentence: nothing of it may move the cursor. */
 static int report(const struct err *err)
 {
+    struct buf text = { 0 };
     fflush(stdout);
-    fprintf(stderr, "kexa: %s\n", err->msg);
+    show_text(&text, bytes_of(err->msg));
+    fprintf(stderr, "kexa: %s\n", text.at && !text.failed ? text.at : err->msg);
+    buf_release(&text);
     int status = err_exit_status(err->code);
     return status ? status : err_exit_status(ERR_INTERNAL);
 }

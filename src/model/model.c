@@ -150,8 +150,7 @@ void model_name(const struct model *m, char *out, size_t cap)
     struct bytes name = { 0 };
     bool found = false;
     if (m->gguf.n_files && gguf_string(&m->gguf, "general.name", &name, &found, NULL) && found) {
-        snprintf(out, cap, "%.*s", (int)(name.len < cap ? name.len : cap - 1),
-                 (const char *)name.at);
+        snprintf(out, cap, "%s", SHOW(name));
         return;
     }
     size_t end = strlen(m->path), begin;
