@@ -90,14 +90,15 @@ prove() {
     trap 'finish "$root"' EXIT
     prepare "$root" "$user"
     ask='The capital of France is'
+    chat='./go chat --temp 0 -n 40 --system Helpful.'
     if [ "$what" != test ]; then
         say "$user: ./go chat, no terminal"
-        printf '%s\n/quit\n' "$ask" | enter "$root" "$user" "./go chat --temp 0 -n 40 --system Helpful." |
+        printf '%s\n/quit\n' "$ask" | enter "$root" "$user" "$chat" |
             tee "$folder/said"
         grep -q Paris "$folder/said"
         say "$user: ./go chat in a terminal"
         enter "$root" "$user" "(sleep 5; echo '$ask'; sleep 20; echo /quit; sleep 2) |
-            script -qec './go chat --temp 0 -n 40 --system Helpful.' /dev/null" | tee "$folder/said"
+            script -qec '$chat' /dev/null" | tee "$folder/said"
         grep -q Paris "$folder/said"
     fi
     if [ "$what" != chat ]; then
