@@ -62,8 +62,6 @@ static struct sampling_args sampling_of(const struct chat *c)
         a.top_p = c->format->top_p;
     if (a.top_k == OPT_UNSET)
         a.top_k = c->format->top_k;
-    if (isnan(a.repeat))                  /* greedy means the likeliest token, not less */
-        a.repeat = c->format->repeat > 0 && a.temp > 0 ? c->format->repeat : 1;
     return a;
 }
 
@@ -100,7 +98,8 @@ static bool open_chat(struct chat *c, struct err *err)
     struct sampling_args sampling = sampling_of(c);
     if (!c->session || !sampling_args_set(&sampling, c->session, err))
         return false;
-    if (c->args->chat.system && !chat_turns_system(&c->turns, c->args->chat.system, err))
+    const char *system = c->args->chat.system ? c->args->chat.system : c->format->system;
+    if (system && !chat_turns_system(&c->turns, system, err))
         return false;
     c->line = chat_line_open(c->terminal, err);
     return c->line;

@@ -64,7 +64,6 @@ const struct opt model_only_opts[] = { ROW_MODEL, O_END };
 #define TEMP_HELP "temperature: 0 always takes the likeliest token, higher is more varied"
 #define TOP_K_HELP "choose among the K likeliest tokens; 0 is all"
 #define TOP_P_HELP "choose among the likeliest tokens that together reach probability P"
-#define REPEAT_HELP "divide positive and multiply negative logits of tokens already seen by X"
 #define BY_FORMAT "; without it what the chat format recommends"
 #define ROWS_PENALTY_AND_MORE \
     O_FLOAT("min-p", 0, AT(min_p), 0, 1, "0", "P", \
@@ -73,6 +72,8 @@ const struct opt model_only_opts[] = { ROW_MODEL, O_END };
             "subtract X from the logit of every token that prompt or answer already has"), \
     O_FLOAT("frequency", 0, AT(frequency), -2, 2, "0", "X", \
             "subtract X from a token's logit once for each time prompt and answer have it"), \
+    O_FLOAT("repeat", 0, AT(repeat), 0.01, 10, "1", "X", \
+            "divide positive and multiply negative logits of tokens already seen by X"), \
     O_INT("seed", 0, AT(seed), 0, 0x1p63, NULL, "N", \
           "seed of the random numbers: the same seed gives the same text; without it a new " \
           "one each time"), \
@@ -85,7 +86,6 @@ const struct opt sampling_opts[] = {
     O_FLOAT("temp", 0, AT(temp), 0, 10, "0.7", "T", TEMP_HELP),
     O_INT("top-k", 0, AT(top_k), 0, 1 << 20, "0", "K", TOP_K_HELP),
     O_FLOAT("top-p", 0, AT(top_p), 0, 1, "0.95", "P", TOP_P_HELP),
-    O_FLOAT("repeat", 0, AT(repeat), 0.01, 10, "1", "X", REPEAT_HELP),
     ROWS_PENALTY_AND_MORE,
     O_END
 };
@@ -95,7 +95,6 @@ const struct opt chat_sampling_opts[] = {
     O_FLOAT("temp", 0, AT(temp), 0, 10, NULL, "T", TEMP_HELP BY_FORMAT),
     O_INT("top-k", 0, AT(top_k), 0, 1 << 20, NULL, "K", TOP_K_HELP BY_FORMAT),
     O_FLOAT("top-p", 0, AT(top_p), 0, 1, NULL, "P", TOP_P_HELP BY_FORMAT),
-    O_FLOAT("repeat", 0, AT(repeat), 0.01, 10, NULL, "X", REPEAT_HELP BY_FORMAT),
     ROWS_PENALTY_AND_MORE,
     O_END
 };

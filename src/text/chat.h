@@ -88,7 +88,8 @@ struct chat_format {
     const char *const *stops;             /* end-of-turn texts, NULL-terminated */
     float temperature, top_p;             /* recommended by the models' makers */
     uint32_t top_k;                       /* 0: off */
-    float repeat;                         /* 0 or 1: off; ours, where a small model would loop */
+    const char *system;                   /* what `kexa chat` says when the user says nothing;
+                                             NULL: leave it to the template */
 };
 
 extern const struct chat_format chat_smollm2, chat_chatml, chat_k_exaone, chat_exaone4, chat_gemma;

@@ -68,7 +68,7 @@ const struct chat_format chat_smollm2 = {
     .stops = stops,
     .temperature = 0.2f,
     .top_p = 0.9f,
-    .repeat = 1.1f,
+    .system = "You are a helpful assistant.",
 };
 
 const struct chat_format chat_chatml = {
