@@ -90,7 +90,7 @@ prove() {
     trap 'finish "$root"' EXIT
     prepare "$root" "$user"
     ask='The capital of France is'
-    chat='./go chat --temp 0 -n 40 --system Helpful.'
+    chat='./go chat --temp 0 -n 40'
     if [ "$what" != test ]; then
         say "$user: ./go chat, no terminal"
         printf '%s\n/quit\n' "$ask" | enter "$root" "$user" "$chat" |
