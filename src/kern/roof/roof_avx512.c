@@ -22,7 +22,11 @@ uint64_t roof_read_avx512(const uint64_t *words, size_t n)
 #pragma GCC unroll 16
     for (size_t s = 1; s < 8; s++)
         sum[0] = _mm512_add_epi64(sum[0], sum[s]);
-    return (uint64_t)_mm512_reduce_add_epi64(sum[0]);
+    uint64_t lane[8], all = 0;            /* gcc's reduce_add adds signed, which may not wrap */
+    _mm512_storeu_si512(lane, sum[0]);
+    for (size_t i = 0; i < 8; i++)
+        all += lane[i];
+    return all;
 }
 
 void roof_fma_avx512(float *acc, float a, float b, size_t rounds)
