@@ -99,7 +99,7 @@ $(BUILD)/tests/unit/format/dump_tensors: $(BUILD)/tests/unit/format/dump_tensors
 # The format tests share the makers of files, and what touches all that was read.
 FORMAT_TESTS := $(filter $(BUILD)/tests/unit/format/%,$(TESTS))
 $(FORMAT_TESTS): $(BUILD)/tests/unit/format/gguf_build.o $(BUILD)/tests/unit/format/scratch.o \
-    $(BUILD)/tests/fuzz/walk.o
+    $(BUILD)/tests/fuzz/walk.o $(BUILD)/tests/fuzz/gguf_copy.o
 
 # Fuzzing.  fuzz-corpus: every file of tests/fuzz/corpus and FUZZ_RUNS mutations per target,
 # under sanitizers; its last line counts the targets.  soak-fuzz: libFuzzer by the clock.
@@ -107,6 +107,7 @@ FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fu
 FUZZERS      := $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/fuzz_%)
 SOAKERS      := $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/soak_%)
 FUZZ_WALKS   := $(BUILD)/tests/fuzz/walk.o $(BUILD)/tests/fuzz/walk_tokenizer.o \
+                $(BUILD)/tests/fuzz/gguf_copy.o \
                 $(BUILD)/tests/fuzz/session_rig.o
 FUZZ_RUNS    ?= 20000
 FUZZ_SECONDS ?= 600

@@ -1,5 +1,6 @@
 /* GGUF and safetensors written and read back, split, refused, cut off, out of memory. */
 #include "gguf_build.h"
+#include "../../fuzz/gguf_copy.h"
 #include "../../harness.h"
 #include "scratch.h"
 
@@ -21,85 +22,19 @@ static size_t entries(const char *folder)
     return n;
 }
 
-/* All that g holds, through the writer. */
-static bool write_copy(const struct gguf *g, const char *path, uint64_t alignment,
-                       uint64_t max_bytes)
-{
-    struct gguf_writer w = { .alignment = alignment };
-    bool ok = true;
-    for (size_t i = 0; i < g->n_kv; i++)
-        gguf_put_kv(&w, &g->kv[i]);
-    for (size_t i = 0; ok && i < g->tensors.n; i++) {
-        const struct tensor *t = &g->tensors.at[i];
-        if (!t->qtype)
-            continue;                     /* a type that this build cannot write */
-        ok = gguf_writer_add(&w, t->name, t->qtype, t->n_dims, t->ne, &err);
-    }
-    ok = ok && gguf_writer_begin(&w, path, max_bytes, &err);
-    for (size_t i = 0; ok && i < g->tensors.n; i++) {
-        const struct tensor *t = &g->tensors.at[i];
-        for (uint64_t at = 0; ok && t->qtype && at < t->n_bytes; at += 7)
-            ok = gguf_writer_put(&w, t->data + at, t->n_bytes - at < 7 ? t->n_bytes - at : 7, &err);
-    }
-    ok = ok && gguf_writer_end(&w, &err);
-    gguf_writer_release(&w);
-    return ok;
-}
-
-static bool same_tensor(const struct tensor *a, const struct tensor *b)
-{
-    return b && a->ggml_type == b->ggml_type && a->n_dims == b->n_dims &&
-           !memcmp(a->ne, b->ne, sizeof a->ne) && a->n_bytes == b->n_bytes &&
-           (!a->n_bytes || !memcmp(a->data, b->data, a->n_bytes));
-}
-
-static bool is_own(struct bytes key)
-{
-    return (key.len > 6 && !memcmp(key.at, "split.", 6)) ||
-           bytes_eq(key, bytes_of("general.alignment"));
-}
-
-static size_t writable(const struct gguf *g)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < g->tensors.n; i++)
-        n += g->tensors.at[i].qtype != NULL;
-    return n;
-}
-
-static bool same_files(const struct gguf *a, const struct gguf *b)
-{
-    bool same = writable(a) == b->tensors.n;
-    for (size_t i = 0; i < a->tensors.n; i++)
-        same = same && (!a->tensors.at[i].qtype || same_tensor(&a->tensors.at[i],
-                                   tensors_find(&b->tensors, a->tensors.at[i].name)));
-    for (size_t i = 0; i < a->n_kv; i++) {
-        char key[200];
-        const struct gguf_kv *x = &a->kv[i], *y;
-        if (is_own(x->key) || x->key.len >= sizeof key)
-            continue;
-        memcpy(key, x->key.at, x->key.len);
-        key[x->key.len] = 0;
-        y = gguf_find(b, key);
-        same = same && y && x->type == y->type && x->elem == y->elem && x->n == y->n &&
-               bytes_eq(x->raw, y->raw);
-    }
-    return same;
-}
-
 /* Writes g, reads it back, compares; the set's files have the names of a split set. */
 static void check_copy(const struct gguf *g, uint64_t alignment, uint64_t max_bytes, size_t n)
 {
     struct gguf back;
     char name[80];
     mkdir(scratch_path("copy"), 0777);    /* from the second copy on it is there */
-    EXPECTF(write_copy(g, scratch_path("copy/m.gguf"), alignment, max_bytes), "%s", err.msg);
+    EXPECTF(gguf_copy(g, scratch_path("copy/m.gguf"), alignment, max_bytes, &err), "%s", err.msg);
     EXPECTF(entries("copy") == n, "%zu files, expected %zu", entries("copy"), n);
     snprintf(name, sizeof name, n == 1 ? "copy/m.gguf" : "copy/m-%05zu-of-%05zu.gguf", n, n);
     bool ok = gguf_open(&back, scratch_path(name), &err);
     EXPECTF(ok, "%s", err.msg);
     if (ok) {
-        EXPECT(same_files(g, &back) && back.n_files == n && back.version == 3);
+        EXPECT(gguf_same(g, &back) && back.n_files == n && back.version == 3);
         EXPECT(back.alignment == (alignment ? alignment : 32));
         gguf_close(&back);
     }
@@ -117,8 +52,8 @@ static void test_gguf_round_trip(void)
     check_copy(&g, 0, 0, 1);
     check_copy(&g, 8, 0, 1);
     check_copy(&g, 4096, 0, 1);
-    check_copy(&g, 0, 1, writable(&g));
-    check_copy(&g, 64, 1, writable(&g));
+    check_copy(&g, 0, 1, gguf_writable(&g));
+    check_copy(&g, 64, 1, gguf_writable(&g));
     check_copy(&g, 0, 1 << 20, 1);
     gguf_close(&g);
     buf_release(&file);
@@ -226,7 +161,7 @@ static void check_safetensors_copy(const struct safetensors *s)
     EXPECTF(ok, "%s", err.msg);
     for (size_t i = 0; ok && i < s->tensors.n; i++) {
         const struct tensor *t = &s->tensors.at[i];
-        EXPECT(!t->qtype || same_tensor(t, tensors_find(&back.tensors, t->name)));
+        EXPECT(!t->qtype || tensor_same(t, tensors_find(&back.tensors, t->name)));
     }
     if (ok)
         safetensors_close(&back);
@@ -329,9 +264,9 @@ static void test_every_allocation_fails(void)
     for (long nth = 0, hit = 1; hit; nth++) {
         EXPECT(gguf_open_bytes(&g, (struct bytes){ (uint8_t *)file.at, file.len }, "s", &err));
         long live = mem_live;
-        n = writable(&g);
+        n = gguf_writable(&g);
         mem_fail_after = nth;
-        bool ok = write_copy(&g, scratch_path("mem/m.gguf"), 0, 1) &&
+        bool ok = gguf_copy(&g, scratch_path("mem/m.gguf"), 0, 1, &err) &&
                   write_safetensors(scratch_path("mem"), 100);
         hit = mem_fail_after < 0;
         mem_fail_after = -1;
