@@ -186,7 +186,7 @@ kexa) shift; build; exec "$here/build/kexa" "$@" ;;
 *)
     build
     case $1 in
-    chat | run | tokenize | detokenize | logits) needs_no_model "$@" || use_model ;;
+    chat | run | tokenize | detokenize | logits | ppl | bench) needs_no_model "$@" || use_model ;;
     inspect) [ $# -gt 1 ] || needs_no_model || use_model ;;
     esac
     exec "$here/build/kexa" "$@"
