@@ -34,7 +34,8 @@ expect(found == [("prompt", 0, 1, 20), ("decode", 0, 1, 4), ("prompt", 40, 1, 20
 for f in report["figures"]:
     rate = f["tokens"] / f["seconds"]
     expect(f["seconds"] > 0 and abs(f["tokens_per_second"] / rate - 1) < 1e-3, f)
-    expect(0 <= f["on_cpu"] < 1.5, f)
+    # The CPU clock counts in ticks: over a few of them the share can be anything.
+    expect(0 <= f["on_cpu"] and (f["seconds"] < 0.05 or f["on_cpu"] < 1.5), f)
 roof = report["roof"]
 expect(all(0 < v < 1e6 for v in roof.values()), roof)
 expect(report["threads"] == 2 and report["repetitions"] == 2, report)
