@@ -151,6 +151,10 @@ static bool bind_experts(const struct binding *b, const struct weight_row *row, 
     for (uint32_t e = 0; e < n; e++)
         if (!bind_expert(b, row, layer, e, &w[e]))
             return false;
+        else if (w[e].type != w[0].type)  /* their inputs are prepared once, in one class */
+            return fail(b->err, ERR_UNSUPPORTED, "%s: layer %u: expert %u is %s, expert 0 is %s; "
+                        "this build needs one type for all", b->file, layer, e, w[e].type->name,
+                        w[0].type->name);
     return true;
 }
 

@@ -141,6 +141,22 @@ def bad_gguf():
         check("gguf that is " + name, ["inspect", write(name + ".gguf", data)], name + ".gguf")
 
 
+def one_as_bf16(good, header, part):
+    """The file with the first F32 tensor whose name has `part` cut to BF16."""
+    head = json.loads(good[8:8 + header])
+    name = next(n for n in head if part in n)
+    data, body = good[8 + header:], b""
+    for n, t in sorted(((n, t) for n, t in head.items() if n != "__metadata__"),
+                       key=lambda nt: nt[1]["data_offsets"]):
+        raw = data[slice(*t["data_offsets"])]
+        if n == name:
+            raw, t["dtype"] = b"".join(raw[i + 2:i + 4] for i in range(0, len(raw), 4)), "BF16"
+        t["data_offsets"] = [len(body), len(body) + len(raw)]
+        body += raw
+    text = json.dumps(head).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
 def bad_safetensors():
     good = open(os.path.join(FOLDER, "model.safetensors"), "rb").read()
     header = struct.unpack_from("<Q", good)[0]
@@ -157,6 +173,8 @@ def bad_safetensors():
     variant("with a missing tensor", good.replace(b"model.norm.weight", b"model.nirm.weight"),
             expect="model.norm.weight")
     variant("of unreadable type", good.replace(b'"F32"', b'"I32"'), expect="I32")
+    variant("with experts of two types", one_as_bf16(good, header, "experts.1.gate_proj"),
+            expect="one type")
     rng = random.Random(11)
     for i in range(25):
         data = bytearray(good)
