@@ -51,8 +51,8 @@ bool fail_in(struct err *err, const char *prefix)
     return false;
 }
 
-static const struct { int exit_status, http; const char *word; } codes[] = {
-#define X(code, exit_status, http, word) [code] = { exit_status, http, word },
+static const struct { int exit_status, http; } codes[] = {
+#define X(code, exit_status, http, word) [code] = { exit_status, http },
     ERR_CODES(X)
 #undef X
 };
@@ -65,11 +65,6 @@ int err_exit_status(enum err_code code)
 int err_http_status(enum err_code code)
 {
     return codes[code].http;
-}
-
-const char *err_word(enum err_code code)
-{
-    return codes[code].word;
 }
 
 void check_failed(const char *file, int line, const char *expr)

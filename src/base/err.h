@@ -12,7 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* X(code, exit status, HTTP status, word): the one list of error codes. */
+/* X(code, exit status, HTTP status, word): the one list of error codes; the word is for
+ * the manual. */
 #define ERR_CODES(X) \
     X(ERR_NONE,        0, 200, "none")        \
     X(ERR_INTERNAL,    1, 500, "internal")    \
@@ -48,7 +49,6 @@ bool fail_errno(struct err *err, enum err_code code, const char *fmt, ...)
 
 int err_exit_status(enum err_code code);  /* 0..125 */
 int err_http_status(enum err_code code);
-const char *err_word(enum err_code code);
 
 /* Stops the program: a condition that only a bug of ours can break. */
 _Noreturn void check_failed(const char *file, int line, const char *expr);
