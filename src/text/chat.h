@@ -86,7 +86,7 @@ struct chat_format {
     const char *think_end;                /* "</think>" or NULL */
     const char *tool_call_begin, *tool_call_end; /* or NULL */
     const char *const *stops;             /* end-of-turn texts, NULL-terminated */
-    float temperature, top_p;             /* recommended by the models' makers */
+    float temperature, top_p;             /* what kexa chat takes when not told */
     uint32_t top_k;                       /* 0: off */
     const char *system;                   /* what `kexa chat` says when the user says nothing;
                                              NULL: leave it to the template */
