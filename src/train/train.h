@@ -1,0 +1,13 @@
+/*
+ * train: from text in shards to a trained model.  Include this one header.
+ *
+ *   params      every weight with gradient and optimizer state
+ *   step_stats  what a step was
+ */
+#ifndef KEXA_TRAIN_TRAIN_H
+#define KEXA_TRAIN_TRAIN_H
+
+#include "train/params.h"
+#include "train/step_stats.h"
+
+#endif
