@@ -10,7 +10,7 @@ SAN     ?=
 WERROR  ?=
 PREFIX  ?= /usr/local
 DESTDIR ?=
-PKGS     = jansson libutf8proc libpcre2-8
+PKGS     = jansson libutf8proc libpcre2-8 libzstd
 CPPFLAGS = -Isrc -Iinclude -I$(BUILD)/gen -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS))
 OPT     ?= -O2 -g
 CFLAGS   = -std=c11 $(OPT) -fPIC -ffp-contract=off -fvisibility=default -pthread \

@@ -29,6 +29,7 @@ pkg-config|finds the libraries|have pkg-config
 libjansson-dev|reads and writes JSON|library jansson
 libutf8proc-dev|Unicode normal form C|library libutf8proc
 libpcre2-dev|pre-tokenizer patterns|library libpcre2-8
+libzstd-dev|compressed text|library libzstd
 libxxhash-dev|hashes of tables|library libxxhash
 libedit-dev|line editing in the chat|library libedit
 libcurl4-openssl-dev|fetches models|library libcurl

@@ -16,6 +16,7 @@
 #include "format/safetensors.h"
 #include "format/safetensors_write.h"
 #include "format/json_file.h"
+#include "format/jsonl.h"
 #include "format/npy.h"
 #include "format/show.h"
 

@@ -34,7 +34,7 @@ static struct json_size json_measure(struct bytes text)
     return size;
 }
 
-json_t *json_load_bytes(struct bytes text, const char *name, struct err *err)
+static json_t *load(struct bytes text, const char *name, size_t flags, struct err *err)
 {
     json_error_t e;
     struct json_size size = json_measure(text);
@@ -44,13 +44,23 @@ json_t *json_load_bytes(struct bytes text, const char *name, struct err *err)
         return NULL;
     }
     json_t *j = json_loadb(text.len ? (const char *)text.at : "", text.len,
-                           JSON_REJECT_DUPLICATES, &e);
+                           JSON_REJECT_DUPLICATES | flags, &e);
     if (!j && e.line < 0)                 /* jansson's only sign of it, and not always given */
         fail(err, ERR_MEMORY, "%s: out of memory for %zu bytes of JSON", name, text.len);
     else if (!j)
         fail(err, ERR_FORMAT, "%s: line %d, column %d is no valid JSON: %s", name, e.line,
              e.column, SHOW(bytes_of(e.text)));
     return j;
+}
+
+json_t *json_load_bytes(struct bytes text, const char *name, struct err *err)
+{
+    return load(text, name, 0, err);
+}
+
+json_t *json_load_record(struct bytes text, const char *name, struct err *err)
+{
+    return load(text, name, JSON_ALLOW_NUL, err);
 }
 
 json_t *json_load_path(const char *path, size_t max_bytes, struct err *err)

@@ -17,6 +17,9 @@ enum { JSON_DEPTH_MAX = 64, JSON_VALUES_MAX = 1 << 22 };
 json_t *json_load_path(const char *path, size_t max_bytes, struct err *err);
 json_t *json_load_bytes(struct bytes text, const char *name, struct err *err);
 
+/* The same for one line of many: strings may hold U+0000, so their length counts. */
+json_t *json_load_record(struct bytes text, const char *name, struct err *err);
+
 /* folder/name, indented, atomic (base/file_out.h). */
 bool json_save(const json_t *v, const char *folder, const char *name, struct err *err);
 

@@ -60,7 +60,7 @@ for source in examples/*.c; do
     # shellcheck disable=SC2046
     try "$name static" cc -std=c11 -o "$tmp/$name-static" "$source" \
         $(pkg-config --cflags kexa) "$usr/lib/libkexa.a" \
-        $(pkg-config --libs jansson libutf8proc libpcre2-8) -lm -pthread
+        $(pkg-config --libs jansson libutf8proc libpcre2-8 libzstd) -lm -pthread
     if [ -z "${KEXA_MODEL:-}" ]; then
         echo "skip $name: no model"
         skipped=$((skipped + 1))

@@ -21,7 +21,8 @@ TREE = HERE.parents[1]
 
 def build_kexa_speed():
     out = TREE / "build/kexa_speed"
-    libraries = subprocess.run(["pkg-config", "--libs", "jansson", "libutf8proc", "libpcre2-8"],
+    libraries = subprocess.run(["pkg-config", "--libs", "jansson", "libutf8proc", "libpcre2-8",
+                                "libzstd"],
                                check=True, capture_output=True, text=True).stdout.split()
     subprocess.run(["cc", "-O2", "-std=c11", f"-I{TREE}/include", HERE / "kexa_speed.c",
                     TREE / "build/libkexa.a", "-o", out, "-pthread", *libraries, "-lm"],

@@ -1,0 +1,148 @@
+#include "format/jsonl.h"
+
+#include "format/json_file.h"
+#include "format/lines_in.h"
+
+#include <sys/stat.h>
+
+struct jsonl {
+    struct buf files;                     /* paths, each followed by a NUL */
+    size_t n_files, at_file;              /* at_file: the next to open */
+    const char *next, *path;              /* in files: the next, and the one open */
+    struct lines_in *lines;               /* NULL: none open */
+    struct bytes map;                     /* of a file that is no JSONL */
+    json_t *object;
+    struct buf name;                      /* "FILE, line N" */
+    uint64_t total, before;               /* bytes of all files; of those already closed */
+};
+
+static uint64_t file_bytes(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISREG(s.st_mode) ? (uint64_t)s.st_size : 0;
+}
+
+void jsonl_close(struct jsonl *j)
+{
+    if (!j)
+        return;
+    lines_close(j->lines);
+    file_map_close(&j->map);
+    json_decref(j->object);
+    buf_release(&j->files);
+    buf_release(&j->name);
+    mem_give(j);
+}
+
+struct jsonl *jsonl_open(const char *path, struct err *err)
+{
+    struct jsonl *j = mem_take(1, sizeof *j);
+    if (!j) {
+        fail(err, ERR_MEMORY, "no memory to read %s", path);
+        return NULL;
+    }
+    if (!jsonl_list_files(path, &j->files, &j->n_files, err)) {
+        jsonl_close(j);
+        return NULL;
+    }
+    j->next = j->files.at;
+    const char *name = j->files.at;
+    for (size_t i = 0; i < j->n_files; i++, name += strlen(name) + 1)
+        j->total += file_bytes(name);
+    return j;
+}
+
+uint64_t jsonl_total_bytes(const struct jsonl *j)
+{
+    return j->total;
+}
+
+uint64_t jsonl_read_bytes(const struct jsonl *j)
+{
+    return j->before + (j->lines ? lines_file_bytes(j->lines) : 0);
+}
+
+/* A string of the line's object; "" where it is absent or null. */
+static bool get_text(const struct jsonl *j, const char *key, const char **out, struct err *err)
+{
+    const json_t *v = json_object_get(j->object, key);
+    *out = "";
+    if (!v || json_is_null(v))
+        return true;
+    if (!json_is_string(v))
+        return fail(err, ERR_FORMAT, "%s: \"%s\" is not a string", j->name.at, key);
+    *out = json_string_value(v);
+    return true;
+}
+
+static bool read_line(struct jsonl *j, struct bytes line, struct jsonl_record *r,
+                      struct err *err)
+{
+    uint64_t number = lines_number(j->lines);
+    buf_clear(&j->name);
+    buf_printf(&j->name, "%s, line %llu", j->path, (unsigned long long)number);
+    if (!buf_ok(&j->name, err))
+        return false;
+    json_decref(j->object);
+    j->object = json_load_record(line, j->name.at, err);
+    if (!j->object)
+        return false;
+    const json_t *text = json_object_get(j->object, "text");
+    if (!json_is_object(j->object) || !json_is_string(text))
+        return fail(err, ERR_FORMAT, "%s is no object with a string \"text\"", j->name.at);
+    *r = (struct jsonl_record){
+        .text = { (const uint8_t *)json_string_value(text), json_string_length(text) },
+        .object = j->object, .path = j->path, .line = number };
+    return get_text(j, "id", &r->id, err) && get_text(j, "lang", &r->lang, err) &&
+           get_text(j, "license", &r->license, err);
+}
+
+/* Opens the next file; one that is no JSONL becomes the record. */
+static bool open_file(struct jsonl *j, struct jsonl_record *r, struct err *err)
+{
+    j->path = j->next;
+    j->next += strlen(j->next) + 1;
+    j->at_file++;
+    if (jsonl_is_name(j->path)) {
+        j->lines = lines_open(j->path, err);
+        return j->lines != NULL;
+    }
+    if (!file_map_open(&j->map, j->path, err))
+        return false;
+    j->before += j->map.len;
+    *r = (struct jsonl_record){ .text = j->map, .id = j->path, .lang = "", .license = "",
+                                .path = j->path };
+    return true;
+}
+
+static bool is_blank(struct bytes line)
+{
+    for (size_t i = 0; i < line.len; i++)
+        if (!strchr(" \t\r", line.at[i]) || !line.at[i])
+            return false;
+    return true;
+}
+
+bool jsonl_next(struct jsonl *j, struct jsonl_record *r, struct err *err)
+{
+    *r = (struct jsonl_record){ .path = NULL };
+    file_map_close(&j->map);
+    while (!r->path && (j->lines || j->at_file < j->n_files)) {
+        struct bytes line = { NULL, 0 };
+        if (!j->lines) {
+            if (!open_file(j, r, err))
+                return false;
+            continue;
+        }
+        if (!lines_next(j->lines, &line, err))
+            return false;
+        if (!line.at) {
+            j->before += lines_file_bytes(j->lines);
+            lines_close(j->lines);
+            j->lines = NULL;
+        } else if (!is_blank(line) && !read_line(j, line, r, err)) {
+            return false;
+        }
+    }
+    return true;
+}

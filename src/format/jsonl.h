@@ -1,0 +1,52 @@
+/*
+ * jsonl: the documents of a corpus, one at a time, in an order that the names fix.
+ *
+ * A path is one of
+ *   NAME.jsonl, NAME.jsonl.zst   one JSON object a line; "text" is a string; "id", "lang" and
+ *                                "license" are strings where they are there; blank lines count
+ *                                for nothing
+ *   any other file               one document, its bytes as they are
+ *   a folder                     if there is a .jsonl or .jsonl.zst anywhere below it, all of
+ *                                these; else every .txt and .md below it; in the byte order of
+ *                                their paths; names that begin with a dot are passed over
+ *
+ * Everything read is untrusted.  Errors name the file and the line.  Memory: one document.
+ */
+#ifndef KEXA_FORMAT_JSONL_H
+#define KEXA_FORMAT_JSONL_H
+
+#include "base/base.h"
+
+#include <jansson.h>
+
+enum { JSONL_MAX_FILES = 1 << 20, JSONL_MAX_DEPTH = 16 };
+
+/* Borrowed, until the next call.  Text is what the file has: it may be empty, hold U+0000,
+ * and, in a file that is no JSONL, be no UTF-8. */
+struct jsonl_record {
+    struct bytes text;
+    const char *id, *lang, *license;      /* "" where the document has none; id: the file's path,
+                                             where it is no JSONL */
+    const json_t *object;                 /* the whole line; NULL where the file is no JSONL */
+    const char *path;                     /* of the file; NULL: there are no more documents */
+    uint64_t line;                        /* from 1; 0 where the file is no JSONL */
+};
+
+struct jsonl;
+
+struct jsonl *jsonl_open(const char *path, struct err *err);   /* NULL on failure */
+void jsonl_close(struct jsonl *j);        /* NULL is fine */
+
+/* The next document; true with r->path NULL after the last. */
+bool jsonl_next(struct jsonl *j, struct jsonl_record *r, struct err *err);
+
+/* For a progress bar: bytes of the files, compressed as they are, and how many were read. */
+uint64_t jsonl_total_bytes(const struct jsonl *j);
+uint64_t jsonl_read_bytes(const struct jsonl *j);
+
+/* The files a path stands for, as above, in order: *out becomes paths each followed by a NUL. */
+bool jsonl_list_files(const char *path, struct buf *out, size_t *n_files, struct err *err);
+
+bool jsonl_is_name(const char *path);     /* ends in .jsonl or .jsonl.zst */
+
+#endif
