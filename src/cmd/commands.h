@@ -1,6 +1,9 @@
 /*
  * commands: the one list of commands.  Each is `const struct command NAME_command` in
  * src/cmd/NAME.c (or beside its sibling).  A new command is one file and one line here.
+ *
+ * A command's name may be two words, "tokenizer train": the first is its family's.  Commands
+ * of one family stand together in the list.
  */
 #ifndef KEXA_CMD_COMMANDS_H
 #define KEXA_CMD_COMMANDS_H
@@ -29,6 +32,12 @@ COMMANDS(X)
 
 extern const struct command *const commands[];  /* NULL-terminated, in the list's order */
 const struct command *command_find(const char *name);         /* NULL if none */
+/* By the first one or two words; *used is how many; NULL if none. */
+const struct command *command_find_words(int n, char **words, int *used);
+/* Length of the first word of a name of two; 0: the name is one word. */
+size_t command_family(const struct command *c);
+/* Whether commands[i] is a name of one word, or the first of its family. */
+bool command_leads(size_t i);
 bool command_unknown(const char *typed, struct err *err);     /* false, with the nearest name */
 
 #endif

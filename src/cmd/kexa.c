@@ -23,14 +23,55 @@ const struct command *command_find(const char *name)
     return NULL;
 }
 
+size_t command_family(const struct command *c)
+{
+    const char *space = strchr(c->name, ' ');
+    return space ? (size_t)(space - c->name) : 0;
+}
+
+bool command_leads(size_t i)
+{
+    size_t n = command_family(commands[i]);
+    return !n || !i || strncmp(commands[i - 1]->name, commands[i]->name, n + 1) != 0;
+}
+
+const struct command *command_find_words(int n, char **words, int *used)
+{
+    char both[80];
+    *used = 1;
+    const struct command *c = command_find(words[0]);
+    if (c || n < 2)
+        return c;
+    *used = 2;
+    snprintf(both, sizeof both, "%.38s %.38s", words[0], words[1]);
+    return command_find(both);
+}
+
 static const char *command_word(size_t i, const void *arg)
 {
     (void)arg;
     return commands[i] ? commands[i]->name : NULL;
 }
 
+/* The first word of a family alone, or with a second that is not one of its commands. */
+static bool family_unknown(const char *typed, struct err *err)
+{
+    struct buf list = { 0 };
+    for (size_t i = 0; commands[i]; i++)
+        if (command_family(commands[i]) == strlen(typed) &&
+            !strncmp(commands[i]->name, typed, strlen(typed)))
+            buf_printf(&list, "%s%s", list.len ? ", " : "", commands[i]->name);
+    if (list.len && buf_ok(&list, err))
+        fail(err, ERR_USAGE, "%s is the first word of: %s", typed, list.at);
+    bool found = list.len > 0;
+    buf_release(&list);
+    return found;
+}
+
 bool command_unknown(const char *typed, struct err *err)
 {
+    if (family_unknown(typed, err))
+        return false;
     const char *near = nearest_word(typed, command_word, NULL);
     if (near)
         return fail(err, ERR_USAGE, "there is no command \"%.80s\"; did you mean %s?  "
@@ -43,7 +84,7 @@ static void print_overview(FILE *out)
     fprintf(out, "kexa %s: language models of the K-EXAONE kind, on your own machine\n\n"
             "Usage: kexa COMMAND [OPTION]... [OPERAND]...\n\n", KEXA_VERSION);
     for (size_t i = 0; commands[i]; i++)
-        fprintf(out, "  %-12s %s\n", commands[i]->name, commands[i]->about);
+        fprintf(out, "  %-15s %s\n", commands[i]->name, commands[i]->about);
     fprintf(out, "\n`kexa COMMAND --help` explains one command with examples.\n");
 }
 
@@ -118,12 +159,13 @@ static int find_and_run(int argc, char **argv)
         print_overview(stdout);
         return 0;
     }
-    const struct command *c = command_find(name);
+    int used;
+    const struct command *c = command_find_words(argc - 1, argv + 1, &used);
     if (!c) {
         command_unknown(name, &err);
         return report(&err);
     }
-    return call_command(c, argc - 2, argv + 2, &err) ? 0 : report(&err);
+    return call_command(c, argc - 1 - used, argv + 1 + used, &err) ? 0 : report(&err);
 }
 
 int main(int argc, char **argv)

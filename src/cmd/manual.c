@@ -148,14 +148,25 @@ static void print_option_words(const struct command *c, const struct opt *o)
 static void print_command_names(void)
 {
     for (size_t i = 0; commands[i]; i++)
-        printf("%s%s", i ? " " : "", commands[i]->name);
+        if (command_leads(i))
+            printf("%s%.*s", i ? " " : "", (int)strcspn(commands[i]->name, " "),
+                   commands[i]->name);
+}
+
+/* The second words of the family that commands[i] leads. */
+static void print_family(size_t i)
+{
+    size_t n = command_family(commands[i]);
+    printf("%s", commands[i]->name + n + 1);
+    for (i++; commands[i] && !command_leads(i); i++)
+        printf(" %s", commands[i]->name + n + 1);
 }
 
 static void bash_choice(const struct command *c, const struct opt *o)
 {
     if (o->kind != OPT_CHOICE)
         return;
-    printf("    %s:--%s) COMPREPLY=($(compgen -W \"", c->name, o->name);
+    printf("    '%s:--%s') COMPREPLY=($(compgen -W \"", c->name, o->name);
     for (size_t i = 0; o->choice(i); i++)
         printf("%s%s", i ? " " : "", o->choice(i));
     printf("\" -- \"$cur\")); return;;\n");
@@ -168,14 +179,24 @@ static void write_bash(void)
            "    local cmd=${COMP_WORDS[1]} words=\n    COMPREPLY=()\n"
            "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        COMPREPLY=($(compgen -W \"");
     print_command_names();
-    printf("\" -- \"$cur\")); return\n    fi\n    case $cmd:$prev in\n");
+    printf("\" -- \"$cur\")); return\n    fi\n    case $cmd in\n");
+    for (size_t i = 0; commands[i]; i++) {
+        int n = (int)command_family(commands[i]);
+        if (!n || !command_leads(i))
+            continue;
+        printf("    %.*s) [ \"$COMP_CWORD\" -gt 2 ] || { COMPREPLY=($(compgen -W \"", n,
+               commands[i]->name);
+        print_family(i);
+        printf("\" -- \"$cur\")); return; }\n        cmd=\"$cmd ${COMP_WORDS[2]}\";;\n");
+    }
+    printf("    esac\n    case $cmd:$prev in\n");
     for (size_t i = 0; commands[i]; i++)
         each_option(commands[i], bash_choice);
     printf("    help:help) COMPREPLY=($(compgen -W \"");
     print_command_names();
     printf("\" -- \"$cur\")); return;;\n    esac\n    case $cmd in\n");
     for (size_t i = 0; commands[i]; i++) {
-        printf("    %s) words=\"--help", commands[i]->name);
+        printf("    '%s') words=\"--help", commands[i]->name);
         each_option(commands[i], print_option_words);
         printf("\";;\n");
     }
@@ -215,20 +236,36 @@ static void zsh_option(const struct command *c, const struct opt *o)
     putchar('\'');
 }
 
+/* The second word of a name: completed, or joined to the first. */
+static void zsh_family(size_t i)
+{
+    printf("    %.*s)\n        if (( CURRENT == 2 )); then\n            compadd ",
+           (int)command_family(commands[i]), commands[i]->name);
+    print_family(i);
+    printf("\n            return\n        fi\n        name=\"$name $words[2]\"\n"
+           "        shift words\n        (( CURRENT-- ));;\n");
+}
+
 static void write_zsh(void)
 {
     printf("#compdef kexa\n# zsh completion for kexa, from its option tables\n_kexa()\n{\n"
            "    local -a names\n    names=(\n");
     for (size_t i = 0; commands[i]; i++) {
-        printf("        '%s:", commands[i]->name);
+        if (!command_leads(i))
+            continue;
+        printf("        '%.*s:", (int)strcspn(commands[i]->name, " "), commands[i]->name);
         print_quoted(commands[i]->about, ":\\");
         printf("'\n");
     }
     printf("    )\n    if (( CURRENT == 2 )); then\n        _describe command names\n"
            "        return\n    fi\n    local name=$words[2]\n    shift words\n"
            "    (( CURRENT-- ))\n    case $name in\n");
+    for (size_t i = 0; commands[i]; i++)
+        if (command_family(commands[i]) && command_leads(i))
+            zsh_family(i);
+    printf("    esac\n    case $name in\n");
     for (size_t i = 0; commands[i]; i++) {
-        printf("    %s)\n        _arguments '--help[show help]'", commands[i]->name);
+        printf("    '%s')\n        _arguments '--help[show help]'", commands[i]->name);
         each_option(commands[i], zsh_option);
         printf(" '*:file:_files';;\n");
     }
@@ -237,7 +274,11 @@ static void write_zsh(void)
 
 static void fish_option(const struct command *c, const struct opt *o)
 {
-    printf("complete -c kexa -n '__fish_seen_subcommand_from %s' -l %s", c->name, o->name);
+    size_t n = command_family(c);
+    printf("complete -c kexa -n '__fish_seen_subcommand_from ");
+    if (n)
+        printf("%.*s; and __fish_seen_subcommand_from ", (int)n, c->name);
+    printf("%s' -l %s", c->name + n + (n > 0), o->name);
     if (o->letter)
         printf(" -s %c", o->letter);
     if (o->kind == OPT_CHOICE) {
@@ -253,13 +294,25 @@ static void fish_option(const struct command *c, const struct opt *o)
     printf("'\n");
 }
 
+static void fish_command(size_t i)
+{
+    int n = (int)command_family(commands[i]);
+    if (!n || command_leads(i)) {
+        printf("complete -c kexa -n __fish_use_subcommand -f -a %.*s -d '",
+               (int)strcspn(commands[i]->name, " "), commands[i]->name);
+        print_quoted(commands[i]->about, "\\");
+        printf("'\n");
+    }
+    if (n)
+        printf("complete -c kexa -n '__fish_seen_subcommand_from %.*s' -f -a %s\n", n,
+               commands[i]->name, commands[i]->name + n + 1);
+}
+
 static void write_fish(void)
 {
     printf("# fish completion for kexa, from its option tables\n");
     for (size_t i = 0; commands[i]; i++) {
-        printf("complete -c kexa -n __fish_use_subcommand -f -a %s -d '", commands[i]->name);
-        print_quoted(commands[i]->about, "\\");
-        printf("'\n");
+        fish_command(i);
         each_option(commands[i], fish_option);
     }
 }
@@ -278,10 +331,11 @@ static bool run_help(const void *args, const struct operands *rest, struct err *
             return true;
         }
     }
-    const char *name = rest->n ? rest->at[0] : "help";
-    const struct command *c = command_find(name);
+    int used;
+    const struct command *c = rest->n ? command_find_words(rest->n, rest->at, &used)
+                                      : command_find("help");
     if (!c)
-        return command_unknown(name, err);
+        return command_unknown(rest->at[0], err);
     options_help(stdout, c);
     return true;
 }
@@ -299,7 +353,7 @@ static const struct opt_group groups[] = {
 };
 
 const struct command help_command = {
-    "help", "explain a command, or write the manual in other forms", "[COMMAND]", 0, 1,
+    "help", "explain a command, or write the manual in other forms", "[COMMAND]", 0, 2,
     "Shows what a command does, examples and every option.  With --as, writes the whole "
     "manual to standard output as Markdown, as a man page, or as completions for a shell.",
     examples, groups, sizeof(struct help_args), run_help
