@@ -84,7 +84,7 @@ static void print_overview(FILE *out)
     fprintf(out, "kexa %s: language models of the K-EXAONE kind, on your own machine\n\n"
             "Usage: kexa COMMAND [OPTION]... [OPERAND]...\n\n", KEXA_VERSION);
     for (size_t i = 0; commands[i]; i++)
-        fprintf(out, "  %-15s %s\n", commands[i]->name, commands[i]->about);
+        fprintf(out, "  %-16s %s\n", commands[i]->name, commands[i]->about);
     fprintf(out, "\n`kexa COMMAND --help` explains one command with examples.\n");
 }
 

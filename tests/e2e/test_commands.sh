@@ -37,11 +37,13 @@ expect closed-input 3 'standard input: cannot read' sh -c "$kexa run -m none <&-
 expect closed-output 3 'standard output' sh -c "$kexa --version >&-"
 
 # Every command teaches: its own help says its name, its use and -h.
-"$kexa" | sed -n 's/^  \([a-z]*\) .*/\1/p' > "$tmp/names"
+"$kexa" | sed -nE 's/^  ([a-z]+( [a-z]+)?)  .*/\1/p' > "$tmp/names"
+# A name may be two words.
+# shellcheck disable=SC2086
 while read -r name; do
-    expect "help of $name" 0 "^Usage: kexa $name" "$kexa" "$name" --help
+    expect "help of $name" 0 "^Usage: kexa $name" "$kexa" $name --help
     expect "man page has $name" 0 "^.SS kexa $name" "$kexa" help --as man
-    expect "examples of $name" 0 '^Examples:' "$kexa" help "$name"
+    expect "examples of $name" 0 '^Examples:' "$kexa" help $name
 done < "$tmp/names"
 expect "there are commands" 0 tokenize cat "$tmp/names"
 
