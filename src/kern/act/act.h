@@ -14,6 +14,19 @@
  * scale_add_fwd: y[i] = fma(a, x[i], y[i]).
  * softmax_fwd: in place over one row of n: x[i] = exp(x[i] - max) / sum; the sum in
  *     16 chains and the fixed tree of norm.h.  n = 0 does nothing.
+ *
+ * Backward, for y = f(gate) * up and dy = dL/dy.  dgate and dup are overwritten; each may be
+ * dy, gate or up itself, but not both the same.
+ *
+ * swiglu_bwd: with g and u after the clamp, s = 1 / (1 + exp(-g)):
+ *     dgate[i] = (dy u) (s fma(g, 1 - s, 1))     dup[i] = dy (g s)
+ *     +0 where the clamp cut: gate > limit, |up| > limit.  At the limit itself the gradient
+ *     passes, as in torch.clamp.  A NaN was not cut and stays NaN.
+ * geglu_bwd: with c = clamp(g, -GELU_FLAT, GELU_FLAT), s = 1 / (1 + exp(-2 z(c))),
+ *     w = c * fma(c * c, GELU_3C1, GELU_C0), which is 2 c dz/dc:
+ *     dgate[i] = (dy u) (s fma(w, 1 - s, 1))     dup[i] = dy (g s)
+ *     Beyond GELU_FLAT s is exactly 0 or 1, so the clamp only keeps w finite.
+ * Where 1 - s cancels it is added to 1: the error of dgate is relative to |dy u| s.
  */
 #ifndef KEXA_KERN_ACT_H
 #define KEXA_KERN_ACT_H
@@ -23,8 +36,14 @@
 typedef void swiglu_fwd_fn(float *y, const float *gate, const float *up, size_t n, float limit);
 #define GELU_C0 0x1.988454p+0f            /* 2 sqrt(2/pi) */
 #define GELU_C1 0x1.2444f2p-4f            /* 0.044715 of that */
+#define GELU_3C1 0x1.b6676cp-3f           /* 3 GELU_C1 */
+#define GELU_FLAT 16.0f
 
 typedef void geglu_fwd_fn(float *y, const float *gate, const float *up, size_t n);
+typedef void swiglu_bwd_fn(float *dgate, float *dup, const float *dy, const float *gate,
+                           const float *up, size_t n, float limit);
+typedef void geglu_bwd_fn(float *dgate, float *dup, const float *dy, const float *gate,
+                          const float *up, size_t n);
 typedef void add_fwd_fn(float *y, const float *x, size_t n);
 typedef void scale_add_fwd_fn(float *y, float a, const float *x, size_t n);
 typedef void softmax_fwd_fn(float *x, size_t n);
@@ -34,5 +53,7 @@ add_fwd_fn add_fwd_c, add_fwd_avx2, add_fwd_avx512;
 geglu_fwd_fn geglu_fwd_c, geglu_fwd_avx2, geglu_fwd_avx512;
 scale_add_fwd_fn scale_add_fwd_c, scale_add_fwd_avx2, scale_add_fwd_avx512;
 softmax_fwd_fn softmax_fwd_c, softmax_fwd_avx2, softmax_fwd_avx512;
+swiglu_bwd_fn swiglu_bwd_c, swiglu_bwd_avx2, swiglu_bwd_avx512;
+geglu_bwd_fn geglu_bwd_c, geglu_bwd_avx2, geglu_bwd_avx512;
 
 #endif

@@ -79,19 +79,9 @@ void scale_add_fwd_avx512(float *y, float a, const float *x, size_t n)
     }
 }
 
-static float max_of(const float *x, size_t n)
-{
-    __m512 least = _mm512_set1_ps(-INFINITY), max = least;
-    for (size_t i = 0; i < n; i += 16) {
-        __mmask16 m = lanes_x16(n - i < 16 ? n - i : 16);
-        max = _mm512_max_ps(_mm512_mask_loadu_ps(least, m, x + i), max);   /* drops NaN */
-    }
-    return _mm512_reduce_max_ps(max);
-}
-
 void softmax_fwd_avx512(float *x, size_t n)
 {
-    __m512 max = _mm512_set1_ps(max_of(x, n)), chain = _mm512_setzero_ps();
+    __m512 max = _mm512_set1_ps(row_max_x16(x, n)), chain = _mm512_setzero_ps();
     for (size_t i = 0; i < n; i += 16) {
         __mmask16 m = lanes_x16(n - i < 16 ? n - i : 16);
         __m512 e = exp_f32_x16(_mm512_sub_ps(_mm512_maskz_loadu_ps(m, x + i), max));
@@ -102,6 +92,61 @@ void softmax_fwd_avx512(float *x, size_t n)
     for (size_t i = 0; i < n; i += 16) {
         __mmask16 m = lanes_x16(n - i < 16 ? n - i : 16);
         _mm512_mask_storeu_ps(x + i, m, _mm512_div_ps(_mm512_maskz_loadu_ps(m, x + i), sum));
+    }
+}
+
+/* The lanes where x lies outside the clamp; NaN does not. */
+static __mmask16 above(__m512 x, float limit)
+{
+    __mmask16 out = _mm512_cmp_ps_mask(x, _mm512_set1_ps(limit), _CMP_GT_OQ);
+    return limit > 0 ? out : 0;
+}
+
+static __mmask16 below(__m512 x, float limit)
+{
+    __mmask16 out = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-limit), _CMP_LT_OQ);
+    return limit > 0 ? out : 0;
+}
+
+static __m512 sigmoid(__m512 x)
+{
+    __m512 one = _mm512_set1_ps(1.0f);
+    return _mm512_div_ps(one, _mm512_add_ps(one, exp_f32_x16(minus(x))));
+}
+
+void swiglu_bwd_avx512(float *dgate, float *dup, const float *dy, const float *gate,
+                       const float *up, size_t n, float limit)
+{
+    __m512 one = _mm512_set1_ps(1.0f), zero = _mm512_setzero_ps();
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = lanes_x16(n - i < 16 ? n - i : 16);
+        __m512 ga = _mm512_maskz_loadu_ps(m, gate + i), ua = _mm512_maskz_loadu_ps(m, up + i);
+        __m512 d = _mm512_maskz_loadu_ps(m, dy + i);
+        __m512 g = clamp_high(ga, limit), u = clamp_high(clamp_low(ua, limit), limit);
+        __m512 s = sigmoid(g), q = _mm512_fmadd_ps(g, _mm512_sub_ps(one, s), one);
+        __m512 dg = _mm512_mul_ps(_mm512_mul_ps(d, u), _mm512_mul_ps(s, q));
+        __m512 du = _mm512_mul_ps(d, _mm512_mul_ps(g, s));
+        __mmask16 out = above(ua, limit) | below(ua, limit);
+        _mm512_mask_storeu_ps(dgate + i, m, _mm512_mask_mov_ps(dg, above(ga, limit), zero));
+        _mm512_mask_storeu_ps(dup + i, m, _mm512_mask_mov_ps(du, out, zero));
+    }
+}
+
+void geglu_bwd_avx512(float *dgate, float *dup, const float *dy, const float *gate,
+                      const float *up, size_t n)
+{
+    __m512 one = _mm512_set1_ps(1.0f), c0 = _mm512_set1_ps(GELU_C0);
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = lanes_x16(n - i < 16 ? n - i : 16);
+        __m512 g = _mm512_maskz_loadu_ps(m, gate + i), u = _mm512_maskz_loadu_ps(m, up + i);
+        __m512 d = _mm512_maskz_loadu_ps(m, dy + i);
+        __m512 c = clamp_high(clamp_low(g, GELU_FLAT), GELU_FLAT), cc = _mm512_mul_ps(c, c);
+        __m512 s = sigmoid(_mm512_mul_ps(c, _mm512_fmadd_ps(cc, _mm512_set1_ps(GELU_C1), c0)));
+        __m512 w = _mm512_mul_ps(c, _mm512_fmadd_ps(cc, _mm512_set1_ps(GELU_3C1), c0));
+        __m512 q = _mm512_fmadd_ps(w, _mm512_sub_ps(one, s), one);
+        __m512 dg = _mm512_mul_ps(_mm512_mul_ps(d, u), _mm512_mul_ps(s, q));
+        _mm512_mask_storeu_ps(dgate + i, m, dg);
+        _mm512_mask_storeu_ps(dup + i, m, _mm512_mul_ps(d, _mm512_mul_ps(g, s)));
     }
 }
 

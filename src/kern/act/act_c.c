@@ -1,6 +1,7 @@
 #include "kern/act/act.h"
 
 #include <math.h>
+#include <stdbool.h>
 
 #include "kern/act/exp_f32.h"
 #include "kern/norm/chains.h"
@@ -58,9 +59,7 @@ void scale_add_fwd_c(float *y, float a, const float *x, size_t n)
 
 void softmax_fwd_c(float *x, size_t n)
 {
-    float max = -INFINITY, c[CHAINS] = { 0 };
-    for (size_t i = 0; i < n; i++)
-        max = x[i] > max ? x[i] : max;
+    float max = row_max(x, n), c[CHAINS] = { 0 };
     for (size_t i = 0; i < n; i++) {
         x[i] = exp_f32(x[i] - max);
         c[i % CHAINS] += x[i];
@@ -68,4 +67,38 @@ void softmax_fwd_c(float *x, size_t n)
     float sum = chains_sum(c);
     for (size_t i = 0; i < n; i++)
         x[i] /= sum;
+}
+
+static float sigmoid(float x)
+{
+    return 1.0f / (1.0f + exp_f32(-x));
+}
+
+void swiglu_bwd_c(float *dgate, float *dup, const float *dy, const float *gate, const float *up,
+                  size_t n, float limit)
+{
+    for (size_t i = 0; i < n; i++) {
+        float g = gate[i], u = up[i], d = dy[i];
+        bool g_out = limit > 0 && g > limit, u_out = limit > 0 && (u > limit || u < -limit);
+        if (limit > 0) {
+            g = at_most(limit, g);
+            u = at_most(limit, at_least(-limit, u));
+        }
+        float s = sigmoid(g);
+        dgate[i] = g_out ? 0 : d * u * (s * fmaf(g, 1.0f - s, 1.0f));
+        dup[i] = u_out ? 0 : d * (g * s);
+    }
+}
+
+void geglu_bwd_c(float *dgate, float *dup, const float *dy, const float *gate, const float *up,
+                 size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float g = gate[i], u = up[i], d = dy[i];
+        float c = at_most(GELU_FLAT, at_least(-GELU_FLAT, g));
+        float s = sigmoid(c * fmaf(c * c, GELU_C1, GELU_C0));
+        float w = c * fmaf(c * c, GELU_3C1, GELU_C0);
+        dgate[i] = d * u * (s * fmaf(w, 1.0f - s, 1.0f));
+        dup[i] = d * (g * s);
+    }
 }

@@ -16,17 +16,23 @@ static float below_all(float x)
     return isnan(x) ? -INFINITY : x;
 }
 
+void moe_scores(float *s, const float *logits, const struct moe_router *r)
+{
+    for (size_t e = 0; e < r->n; e++)
+        s[e] = r->scoring == MOE_SIGMOID ? 1.0f / (1.0f + exp_f32(-logits[e]))
+                                         : below_all(logits[e]);
+    if (r->scoring == MOE_SOFTMAX)
+        softmax_fwd_c(s, r->n);
+    for (size_t e = 0; e < r->n; e++)
+        if (isnan(logits[e]))
+            s[e] = logits[e];
+}
+
 static void score(struct choice *ch, const float *logits, const float *bias,
                   const struct moe_router *r)
 {
-    for (size_t e = 0; e < r->n; e++)
-        ch->s[e] = r->scoring == MOE_SIGMOID ? 1.0f / (1.0f + exp_f32(-logits[e]))
-                                             : below_all(logits[e]);
-    if (r->scoring == MOE_SOFTMAX)
-        softmax_fwd_c(ch->s, r->n);
+    moe_scores(ch->s, logits, r);
     for (size_t e = 0; e < r->n; e++) {
-        if (isnan(logits[e]))
-            ch->s[e] = logits[e];
         ch->c[e] = below_all(bias ? ch->s[e] + bias[e] : ch->s[e]);
         ch->open[e] = true;
     }

@@ -36,4 +36,50 @@ struct moe_router {
 void moe_route(uint32_t *ids, float *w, float *gap, const float *logits, const float *bias,
                const struct moe_router *r);
 
+/* s[0..n), the scores above; a NaN logit gives NaN, and to the others counts as -infinity. */
+void moe_scores(float *s, const float *logits, const struct moe_router *r);
+
+/*
+ * The gradient of w by the logits for the ids that were chosen (the choice itself has none,
+ * and the bias neither).  With S = sum of s over ids + 1e-20 if norm_topk:
+ *
+ *     ds_e = scale / S (dw_e - sum_j dw_j s_j / S)     or scale dw_e without norm_topk
+ *     MOE_SIGMOID  dl_e = ds_e s_e (1 - s_e)           MOE_SOFTMAX  dl_e = s_e (ds_e - sum_j
+ *                                                      ds_j s_j), ds = 0 for what is not in ids
+ *
+ *     dlogits f32 [n], overwritten; with MOE_SIGMOID +0 for what is not in ids
+ *     dw      f32 [top_k], in the order of ids; ids all different
+ *     s       f32 [n], what moe_scores gave
+ *
+ * In f64, rounded once.  Source: differentiating DeepSeek-V3's eqs. 12-16.
+ */
+void moe_route_bwd(float *dlogits, const float *dw, const uint32_t *ids, const float *s,
+                   const struct moe_router *r);
+
+/*
+ * The balance loss of one sequence of T rows, and its gradient added to dlogits:
+ *
+ *     L = alpha sum_i f_i P_i     f_i = n count_i / (top_k T)     P_i = mean_t p_ti
+ *     p_ti = s_ti / S_t           S_t = sum over all n of s_ti, + 1e-20
+ *     dl_tj += alpha / (T S_t) (f_j - sum_i f_i p_ti) s_tj (1 - s_tj)     (MOE_SOFTMAX:
+ *              without the last factor)
+ *
+ *     s, dlogits  f32, row t at + t * stride, n columns; dlogits NULL: the loss alone
+ *     ids         [T][top_k], what the rows chose; count_i how often i is in it
+ *
+ * f_i is a constant to the gradient.  It enters as f_i - 1, whose numerator is an integer:
+ * where the load is even the gradient is exactly zero and L is alpha.  f64, rows ascending.
+ * T = 0 gives 0.  Source: DeepSeek-V3, eqs. 17-20.
+ */
+double moe_balance(float *dlogits, const float *s, size_t stride, const uint32_t *ids,
+                   size_t rows, double alpha, const struct moe_router *r);
+
+/* bias_e += u where expert e had less than the mean load, -= u where more; exact comparison.
+ * load: how many rows chose each of the n experts since the last update.  Source: Wang et
+ * al., "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts", 2024. */
+void moe_bias_update(float *bias, const uint64_t *load, uint32_t n, float u);
+
+/* -sum p log p in nats, p = s / sum of s; n positive finite scores. */
+double moe_entropy(const float *s, uint32_t n);
+
 #endif

@@ -21,6 +21,24 @@
 typedef void rmsnorm_fwd_fn(float *y, const float *x, const float *g,
                             size_t rows, size_t dim, float eps);
 
+/*
+ * rmsnorm_bwd: the gradients of the above by x and by g.
+ *
+ *     xh[i] = x[i] * s_r      h[i] = dy[i] * g[i]      m = sum_i(h[i] x[i]) * s_r / dim
+ *     dx[i]  = s_r * fma(-m, xh[i], h[i])              overwritten
+ *     dg[i] += dy[i] * xh[i]                           one fma per row, rows ascending
+ *
+ *     dx, dy, x   f32 [rows][dim]   dx may be dy or x itself; no other overlap
+ *     g           f32 [dim]
+ *     dg          f32 [dim]; NULL: not wanted, and nothing else changes
+ *
+ * s_r is the forward's to the bit; the sum of h x runs in the same chains and tree.
+ * Threads that share rows each need a dg of their own.  From ds/dx[i] = -s^3 x[i] / dim.
+ */
+typedef void rmsnorm_bwd_fn(float *dx, float *dg, const float *dy, const float *x, const float *g,
+                            size_t rows, size_t dim, float eps);
+
 rmsnorm_fwd_fn rmsnorm_fwd_c, rmsnorm_fwd_avx2, rmsnorm_fwd_avx512;
+rmsnorm_bwd_fn rmsnorm_bwd_c, rmsnorm_bwd_avx2, rmsnorm_bwd_avx512;
 
 #endif

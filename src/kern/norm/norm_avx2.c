@@ -49,4 +49,48 @@ void rmsnorm_fwd_avx2(float *y, const float *x, const float *g, size_t rows, siz
         scale_row(y, x, g, dim, 1.0f / sqrtf(sum_squares(x, dim) / (float)dim + eps));
 }
 
+/* n <= 8 elements into a half of the chains.  Where denormals are flushed a chain may hold
+ * -0, so the lanes past the end keep what they have. */
+static __m256 dot_part(const float *dy, const float *g, const float *x, size_t n, __m256 chain)
+{
+    __m256 h = _mm256_mul_ps(load_x8(dy, n), load_x8(g, n));
+    __m256 sum = _mm256_fmadd_ps(h, load_x8(x, n), chain);
+    return n == 8 ? sum : _mm256_blendv_ps(chain, sum, _mm256_castsi256_ps(lanes_x8(n)));
+}
+
+static float dot_grad(const float *dy, const float *g, const float *x, size_t n)
+{
+    __m256 low = _mm256_setzero_ps(), high = low;
+    for (size_t i = 0; i < n; i += 16) {
+        size_t left = n - i;
+        low = dot_part(dy + i, g + i, x + i, left < 8 ? left : 8, low);
+        if (left > 8)
+            high = dot_part(dy + i + 8, g + i + 8, x + i + 8, left < 16 ? left - 8 : 8, high);
+    }
+    return chains_sum_x8(low, high);
+}
+
+static void grad_row(float *dx, float *dg, const float *dy, const float *x, const float *g,
+                     size_t n, float scale, float mean)
+{
+    __m256 s = _mm256_set1_ps(scale), k = _mm256_set1_ps(mean);
+    for (size_t i = 0; i < n; i += 8) {
+        size_t left = n - i;
+        __m256 xh = _mm256_mul_ps(load_x8(x + i, left), s), d = load_x8(dy + i, left);
+        __m256 h = _mm256_mul_ps(d, load_x8(g + i, left));
+        if (dg)
+            store_x8(dg + i, _mm256_fmadd_ps(d, xh, load_x8(dg + i, left)), left);
+        store_x8(dx + i, _mm256_mul_ps(s, _mm256_fnmadd_ps(k, xh, h)), left);
+    }
+}
+
+void rmsnorm_bwd_avx2(float *dx, float *dg, const float *dy, const float *x, const float *g,
+                      size_t rows, size_t dim, float eps)
+{
+    for (size_t r = 0; r < rows; r++, x += dim, dy += dim, dx += dim) {
+        float s = 1.0f / sqrtf(sum_squares(x, dim) / (float)dim + eps);
+        grad_row(dx, dg, dy, x, g, dim, s, dot_grad(dy, g, x, dim) * s / (float)dim);
+    }
+}
+
 #endif
