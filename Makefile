@@ -101,6 +101,10 @@ FORMAT_TESTS := $(filter $(BUILD)/tests/unit/format/%,$(TESTS))
 $(FORMAT_TESTS): $(BUILD)/tests/unit/format/gguf_build.o $(BUILD)/tests/unit/format/scratch.o \
     $(BUILD)/tests/fuzz/walk.o $(BUILD)/tests/fuzz/gguf_copy.o
 
+# The tests of training make files too.
+TRAIN_TESTS := $(filter $(BUILD)/tests/unit/train/%,$(TESTS))
+$(TRAIN_TESTS): $(BUILD)/tests/unit/format/scratch.o
+
 # Fuzzing.  fuzz-corpus: every file of tests/fuzz/corpus and FUZZ_RUNS mutations per target,
 # under sanitizers; its last line counts the targets.  soak-fuzz: libFuzzer by the clock.
 FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))

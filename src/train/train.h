@@ -3,11 +3,13 @@
  *
  *   params      every weight with gradient and optimizer state
  *   step_stats  what a step was
+ *   checkpoint  all of its state in a file
  */
 #ifndef KEXA_TRAIN_TRAIN_H
 #define KEXA_TRAIN_TRAIN_H
 
 #include "train/params.h"
 #include "train/step_stats.h"
+#include "train/checkpoint.h"
 
 #endif
