@@ -12,6 +12,7 @@
 #include "kern/qtype.h"
 #include "kern/act/act.h"
 #include "kern/attn/attn.h"
+#include "kern/attn/attn_bwd.h"
 #include "kern/gemm/gemm.h"
 #include "kern/loss/loss.h"
 #include "kern/moe/moe.h"
@@ -34,6 +35,9 @@
     X(rope_half_fwd)    /* rope  */ \
     X(rope_pair_fwd)    /* rope  */ \
     X(attn_row_fwd)     /* attn  */ \
+    X(attn_rows_fwd)    /* attn  */ \
+    X(attn_bwd)         /* attn  */ \
+    X(attn_bwd_bf16)    /* attn  */ \
     X(kv_store)         /* attn  */ \
     X(roof_read)        /* roof: what the machine can do */ \
     X(roof_fma)         \

@@ -46,6 +46,40 @@ typedef void attn_row_fwd_fn(float *out, const struct attn_row *a);
 attn_row_fwd_fn attn_row_fwd_c, attn_row_fwd_avx2, attn_row_fwd_avx512;
 
 /*
+ * Many queries: n_rows queries at consecutive positions, one KV head and the n_q query heads
+ * that share it; for each row and head exactly the bits of attn_row_fwd.
+ *
+ *     q, out   f32, row r and head g at q + r * q_stride + g * hd (out: out_stride);
+ *              strides in floats; out may not overlap anything else
+ *     k, v     position p lies at k + (p % ring) * kv_stride, kv_stride in bytes: in a KV
+ *              ring kv_row_bytes(kv_type, hd), in a training batch the pitch of its rows
+ *     first_pos  position of row 0; row r sees positions up to first_pos + r, its own; with
+ *              window > 0 only the last `window` of them, its own counted
+ *     ring     a multiple of ATTN_BLOCK, or UINT64_MAX: position p lies in row p.  What any
+ *              of the rows sees must be there
+ *     lse      NULL, or f32 [n_rows][n_q], row r at lse + r * lse_stride: m + log(sum), the
+ *              logarithm as in attn_lse.h, for the backward
+ *
+ * No row of k or v is read that none of the queries sees.
+ */
+struct attn_rows {
+    const float *q;
+    const void *k, *v;
+    enum kv_type kv_type;
+    size_t q_stride, kv_stride;
+    uint64_t first_pos, ring;
+    size_t n_rows, n_q, hd;
+    uint32_t window;
+    float scale;
+    float *lse;
+    size_t lse_stride;
+};
+
+typedef void attn_rows_fwd_fn(float *out, size_t out_stride, const struct attn_rows *a);
+
+attn_rows_fwd_fn attn_rows_fwd_c, attn_rows_fwd_avx2, attn_rows_fwd_avx512;
+
+/*
  * KV_Q8_0: a row is blocks of 32 elements, each an f16 scale d and 32 int8 q, as in the weight
  * type Q8_0.  hd must be a multiple of KV_Q8_BLOCK.
  */

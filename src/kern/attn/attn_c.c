@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kern/act/exp_f32.h"
+#include "kern/attn/attn_lse.h"
 #include "kern/half_bits.h"
 #include "kern/norm/chains.h"
 
@@ -27,17 +28,21 @@ static float kv_get(const void *kv, enum kv_type t, size_t i)
     return NAN;
 }
 
-static const uint8_t *kv_row(const void *kv, const struct attn_row *a, size_t row)
-{
-    return (const uint8_t *)kv + row * kv_row_bytes(a->kv_type, a->hd);
-}
+/* One query's problem: K and V by rows of `stride` bytes. */
+struct query {
+    const uint8_t *k, *v;
+    enum kv_type type;
+    size_t stride, hd;
+    uint64_t first, last, ring;
+    float scale;
+};
 
-static float dot(const float *q, const struct attn_row *a, size_t row)
+static float dot(const float *q, const struct query *a, size_t row)
 {
-    const uint8_t *k = kv_row(a->k, a, row);
+    const uint8_t *k = a->k + row * a->stride;
     float c[CHAINS] = { 0 };
     for (size_t i = 0; i < a->hd; i++)
-        c[i % CHAINS] = fmaf(q[i], kv_get(k, a->kv_type, i), c[i % CHAINS]);
+        c[i % CHAINS] = fmaf(q[i], kv_get(k, a->type, i), c[i % CHAINS]);
     return chains_sum(c);
 }
 
@@ -47,7 +52,7 @@ struct running {
 };
 
 /* The visible keys j0..j1 of one block, whose first position lies in row `row`. */
-static void add_block(float *acc, struct running *run, const float *q, const struct attn_row *a,
+static void add_block(float *acc, struct running *run, const float *q, const struct query *a,
                       size_t row, size_t j0, size_t j1)
 {
     float p[ATTN_BLOCK], max = run->max, chain[CHAINS] = { 0 };
@@ -65,11 +70,11 @@ static void add_block(float *acc, struct running *run, const float *q, const str
     for (size_t i = 0; i < a->hd; i++) {
         acc[i] *= c;
         for (size_t j = j0; j <= j1; j++)
-            acc[i] = fmaf(p[j], kv_get(kv_row(a->v, a, row + j), a->kv_type, i), acc[i]);
+            acc[i] = fmaf(p[j], kv_get(a->v + (row + j) * a->stride, a->type, i), acc[i]);
     }
 }
 
-static void attend(float *out, const float *q, const struct attn_row *a)
+static struct running attend(float *out, const float *q, const struct query *a)
 {
     struct running run = { -INFINITY, 0 };
     for (size_t i = 0; i < a->hd; i++)
@@ -82,10 +87,29 @@ static void attend(float *out, const float *q, const struct attn_row *a)
     }
     for (size_t i = 0; i < a->hd; i++)
         out[i] /= run.sum;
+    return run;
 }
 
 void attn_row_fwd_c(float *out, const struct attn_row *a)
 {
+    struct query one = { a->k, a->v, a->kv_type, kv_row_bytes(a->kv_type, a->hd), a->hd,
+                         a->first, a->last, a->ring, a->scale };
     for (size_t h = 0; h < a->n_q; h++)
-        attend(out + h * a->hd, a->q + h * a->hd, a);
+        attend(out + h * a->hd, a->q + h * a->hd, &one);
+}
+
+void attn_rows_fwd_c(float *out, size_t out_stride, const struct attn_rows *a)
+{
+    struct query one = { a->k, a->v, a->kv_type, a->kv_stride, a->hd, 0, 0, a->ring, a->scale };
+    for (size_t r = 0; r < a->n_rows; r++) {
+        one.last = a->first_pos + r;
+        one.first = a->window && one.last >= a->window ? one.last - a->window + 1 : 0;
+        for (size_t h = 0; h < a->n_q; h++) {
+            size_t at = h * a->hd;
+            struct running run = attend(out + r * out_stride + at, a->q + r * a->q_stride + at,
+                                        &one);
+            if (a->lse)
+                a->lse[r * a->lse_stride + h] = attn_lse(run.max, run.sum);
+        }
+    }
 }
