@@ -19,7 +19,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from tiny_models import draw_weight
-from tiny_specs import exaone_config, folder_config, tensor_shapes
+from tiny_specs import exaone_config, folder_config, llama_config, mlp_types, small_config, \
+    tensor_shapes
 from train_loss import PARTS, Batch, Loss, Trainee, gradients, on_disk
 
 SEED = 20261122
@@ -34,31 +35,52 @@ IDLE = ("model.layers.2.mlp.gate.e_score_correction_bias", 5)
 MARGIN, MARGIN_LATER = 1e-3, 3e-4
 STEPS, LR, BETAS, EPS, DECAY, CLIP, BIAS_STEP = 20, 1e-3, (0.9, 0.95), 1e-8, 0.1, 1.0, 1e-3
 
-SPEC = exaone_config(
+MOE = exaone_config(
     hidden_size=32, intermediate_size=48, num_hidden_layers=4, vocab_size=96,
     moe_intermediate_size=12, sliding_window=4, num_nextn_predict_layers=1,
     rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
     layer_types=["sliding_attention"] * 3 + ["full_attention"],
     mlp_layer_types=["dense"] + ["sparse"] * 3, mtp_layer_types=["full_attention"])
-del SPEC["pad_token_id"]      # torch gives an embedding's padding row no gradient
+DENSE = {
+    "exaone4": small_config(
+        "exaone4", "Exaone4ForCausalLM", num_hidden_layers=4, hidden_size=32, vocab_size=96,
+        sliding_window=4, sliding_window_pattern="LLLG", rope_theta=10000.0, rope_scaling=None,
+        layer_types=["sliding_attention"] * 3 + ["full_attention"]),
+    "llama": llama_config(
+        hidden_size=40, num_attention_heads=4, num_key_value_heads=2, num_hidden_layers=2,
+        intermediate_size=56, vocab_size=96, tie_word_embeddings=True),
+    "gemma3": small_config(
+        "gemma3_text", "Gemma3ForCausalLM", num_hidden_layers=4, vocab_size=96,
+        tie_word_embeddings=True, hidden_act="absent", hidden_activation="gelu_pytorch_tanh",
+        num_key_value_heads=1, sliding_window=4, sliding_window_pattern=3,
+        query_pre_attn_scalar=20, rope_theta=1000000.0, rope_local_base_freq=10000.0,
+        rope_scaling=None),
+}
+DOCUMENT = 12                                  # tokens of the one document of DENSE
+SPECS = DENSE | {"exaone_moe": MOE}
+for spec in SPECS.values():                    # torch gives an embedding's padding row no
+    spec.pop("pad_token_id", None)             # gradient
 
 
-def draw_model():
+def draw_model(spec):
     rng = torch.Generator().manual_seed(SEED)
-    disk = {k: draw_weight(k, s, rng) for k, s in tensor_shapes(SPEC).items()}
-    disk[IDLE[0]][IDLE[1]] = -2.0              # a score is below 1: never chosen
+    gain = 0.0 if spec["model_type"] == "gemma3_text" else 1.0
+    disk = {k: draw_weight(k, s, rng, gain) for k, s in tensor_shapes(spec).items()}
+    if IDLE[0] in disk:
+        disk[IDLE[0]][IDLE[1]] = -2.0          # a score is below 1: never chosen
     return disk
 
 
-def draw_batch(seed):
+def draw_batch(name, seed):
     rng = np.random.default_rng(seed)
-    return Batch([[rng.integers(*IDS, n).tolist() for n in row] for row in DOCUMENTS], WIDTH)
+    rows, width = (DOCUMENTS, WIDTH) if name == "exaone_moe" else ([[DOCUMENT]], DOCUMENT)
+    return Batch([[rng.integers(*IDS, n).tolist() for n in row] for row in rows], width)
 
 
-def write_folder(folder, disk):
+def write_folder(folder, disk, spec):
     folder.mkdir(parents=True, exist_ok=True)
     save_tensors(folder / "model.safetensors", disk)
-    (folder / "config.json").write_text(json.dumps(folder_config(SPEC), indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps(folder_config(spec), indent=2) + "\n")
 
 
 def save_tensors(path, tensors):
@@ -83,7 +105,7 @@ def train(folder, disk, batch, margin=0.0):
     """STEPS steps of AdamW on the same batch.  None once a router's margin is below `margin`;
     else losses (each before its update), parts, gradient norms before clipping, margins, the
     last biases."""
-    trainee = Trainee(folder, SPEC, disk)
+    trainee = Trainee(folder, SPECS[folder.name], disk)
     adam = torch.optim.AdamW(decay_groups(trainee.params), lr=LR, betas=BETAS, eps=EPS)
     log = {"loss": [], "norm": [], "margin": []}
     for _ in range(STEPS):
@@ -108,8 +130,8 @@ def train(folder, disk, batch, margin=0.0):
 def search(folder, disk):
     """The first batch whose routing is clear now and at every step of the training run."""
     for seed in range(SEED, SEED + 2000):
-        batch = draw_batch(seed)
-        trainee = Trainee(folder, SPEC, disk)
+        batch = draw_batch(folder.name, seed)
+        trainee = Trainee(folder, SPECS[folder.name], disk)
         loss = Loss(trainee, batch)
         trainee.narrow()
         if loss.margin_padding < MARGIN:
@@ -121,12 +143,16 @@ def search(folder, disk):
     raise RuntimeError("no seed keeps the routers away from ties")
 
 
-def zeros_of(batch, loss):
-    """What must be exactly zero, by name: a list of rows of the embedding, whole tensors else."""
-    used = {t for documents in batch.rows for ids in documents for t in ids}
-    result = {"model.embed_tokens.weight": [i for i in range(SPEC["vocab_size"])
-                                            if i not in used]}
-    first_sparse = SPEC["mlp_layer_types"].index("sparse")
+def zeros_of(spec, batch, loss):
+    """What must be exactly zero, by name: a list of rows of the embedding, whole tensors else.
+    Without a balance loss nothing depends on a document's last token."""
+    end = None if loss.load else -1
+    used = {t for documents in batch.rows for ids in documents for t in ids[:end]}
+    result = {}
+    if not spec["tie_word_embeddings"]:
+        result["model.embed_tokens.weight"] = \
+            [i for i in range(spec["vocab_size"]) if i not in used]
+    first_sparse = mlp_types(spec).index("sparse") if loss.load else 0
     for layer, load in enumerate(loss.reached, first_sparse):
         for e in torch.nonzero(load == 0).flatten().tolist():
             for part in ("gate", "up", "down"):
@@ -148,7 +174,7 @@ def verify_zeros(grads, zeros):
 
 
 def compute(folder, disk, batch):
-    trainee = Trainee(folder, SPEC, disk)
+    trainee = Trainee(folder, SPECS[folder.name], disk)
     loss = Loss(trainee, batch)
     grads = gradients(trainee, loss, WEIGHTS, keep_graph=True)
     grads_z = gradients(trainee, loss, WEIGHTS_Z)
@@ -160,52 +186,62 @@ def compute(folder, disk, batch):
 
 
 def build(folder):
-    disk = draw_model()
-    write_folder(folder, disk)
-    seed, batch, log = search(folder, disk)
+    spec = SPECS[folder.name]
+    disk = draw_model(spec)
+    write_folder(folder, disk, spec)
+    seed, batch, log = SEED, draw_batch(folder.name, SEED), None
+    if spec is MOE:
+        seed, batch, log = search(folder, disk)
     loss, grads, grads_z = compute(folder, disk, batch)
-    zeros = zeros_of(batch, loss)
+    zeros = zeros_of(spec, batch, loss)
     verify_zeros(grads, zeros)
-    for name, array in batch.arrays().items():
-        np.save(folder / f"{name}.npy", array)
-    np.save(folder / "loss.npy", np.array([float(loss.parts[p].detach()) for p in PARTS], "<f8"))
-    np.save(folder / "load.npy", torch.stack(loss.load).numpy().astype("<u4"))
-    np.save(folder / "logits.npy", loss.logits.numpy().astype("<f4"))
+    write_arrays(folder, batch, loss)
     save_tensors(folder / "grads.safetensors", grads)
-    save_tensors(folder / "grads_z.safetensors", {n: grads_z[n] for n in Z_TENSORS})
-    for name, array in log.items():
-        np.save(folder / f"adamw_{name}.npy", array)
+    if spec is MOE:
+        np.save(folder / "load.npy", torch.stack(loss.load).numpy().astype("<u4"))
+        save_tensors(folder / "grads_z.safetensors", {n: grads_z[n] for n in Z_TENSORS})
+        for name, array in log.items():
+            np.save(folder / f"adamw_{name}.npy", array)
     write_meta(folder, seed, loss, zeros, log)
 
 
+def write_arrays(folder, batch, loss):
+    for name, array in batch.arrays().items():
+        np.save(folder / f"{name}.npy", array)
+    np.save(folder / "loss.npy", np.array([float(loss.parts[p].detach()) for p in PARTS], "<f8"))
+    np.save(folder / "logits.npy", loss.logits.numpy().astype("<f4"))
+
+
 def write_meta(folder, seed, loss, zeros, log):
-    meta = {"made_by": "tools/reference/train_fixtures.py", "weights_seed": SEED,
-            "batch_seed": seed, "torch": torch.__version__,
+    meta = {"made_by": f"tools/reference/train_fixtures.py --only {folder.name}",
+            "weights_seed": SEED, "batch_seed": seed, "torch": torch.__version__,
             "transformers": transformers.__version__, "numpy": np.__version__,
-            "python": platform.python_version(), "loss_weights": WEIGHTS,
-            "loss_weights_z": WEIGHTS_Z, "min_router_margin": loss.margin_padding,
-            "adamw": {"steps": STEPS, "lr": LR, "beta1": BETAS[0], "beta2": BETAS[1],
-                      "eps": EPS, "weight_decay": DECAY, "clip": CLIP,
-                      "bias_step": BIAS_STEP, "min_router_margin": float(log["margin"].min())},
-            "exact_zeros": zeros}
+            "python": platform.python_version()}
+    if log:
+        meta |= {"loss_weights": WEIGHTS, "loss_weights_z": WEIGHTS_Z,
+                 "min_router_margin": min(loss.margin, loss.margin_padding),
+                 "adamw": {"steps": STEPS, "lr": LR, "beta1": BETAS[0], "beta2": BETAS[1],
+                           "eps": EPS, "weight_decay": DECAY, "clip": CLIP,
+                           "bias_step": BIAS_STEP,
+                           "min_router_margin": float(log["margin"].min())}}
+    meta["exact_zeros"] = zeros
     (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
 
 
-def differences(folder, disk, batch, grads, count=24, step=1e-6):
-    """Worst |central difference - gradient| / (1e-6 + |gradient|) over random elements."""
+def differences(folder, disk, batch, grads, count=40, step=1e-6):
+    """Worst |central difference - gradient| / (1e-3 + |gradient|) over random elements."""
     rng, worst = np.random.default_rng(1), 0.0
-    trainee = Trainee(folder, SPEC, disk)
+    trainee = Trainee(folder, SPECS[folder.name], disk)
     views = on_disk({n: p.data for n, p in trainee.params.items()})
-    owner = {n: p.data for n, p in trainee.params.items()}
-    for name in rng.choice(sorted(set(views) & set(owner)), count):
-        at = tuple(int(rng.integers(n)) for n in owner[name].shape)
-        value = float(owner[name][at])
+    for name in rng.choice(sorted(views), count):
+        at = tuple(int(rng.integers(n)) for n in views[name].shape)
+        value = float(views[name][at])
         sides = []
         for change in (step, -step):
-            owner[name][at] = value + change
+            views[name][at] = value + change
             with torch.no_grad():
                 sides.append(float(Loss(trainee, batch).total(WEIGHTS)))
-        owner[name][at] = value
+        views[name][at] = value
         exact = float(grads[name][at])
         worst = max(worst, abs((sides[0] - sides[1]) / (2 * step) - exact) / (1e-3 + abs(exact)))
     trainee.narrow()
@@ -214,12 +250,16 @@ def differences(folder, disk, batch, grads, count=24, step=1e-6):
 
 def check(folder):
     disk = load_file(folder / "model.safetensors")
-    batch = draw_batch(json.loads((folder / "meta.json").read_text())["batch_seed"])
+    seed = json.loads((folder / "meta.json").read_text())["batch_seed"]
+    batch = draw_batch(folder.name, seed)
     loss, grads, _ = compute(folder, disk, batch)
     stored = load_file(folder / "grads.safetensors")
     worst = max(float((stored[n].double() - g).norm() / g.norm()) for n, g in grads.items()
                 if g.norm() > 0)
-    drift = np.abs(train(folder, disk, batch)["loss"] - np.load(folder / "adamw_loss.npy")).max()
+    drift = 0.0
+    if folder.name == "exaone_moe":
+        drift = np.abs(train(folder, disk, batch)["loss"]
+                       - np.load(folder / "adamw_loss.npy")).max()
     central = differences(folder, disk, batch, grads)
     print(f"{folder.name}: stored gradients within {worst:.2g}, losses of the steps within "
           f"{drift:.2g}, central differences within {central:.2g}")
@@ -229,14 +269,16 @@ def check(folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("tests/gold/train"))
+    parser.add_argument("--only", choices=sorted(SPECS))
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
-    folder = options.out / "exaone_moe"
+    folders = [options.out / n for n in ([options.only] if options.only else sorted(SPECS))]
     if options.check:
-        return 0 if check(folder) else 1
-    build(folder)
+        return 0 if all([check(folder) for folder in folders]) else 1
+    for folder in folders:
+        build(folder)
     return 0
 
 
