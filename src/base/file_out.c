@@ -56,6 +56,17 @@ bool file_out_put(struct file_out *f, const void *data, size_t n_bytes, struct e
     return true;
 }
 
+bool file_out_put_at(struct file_out *f, uint64_t at, const void *data, size_t n_bytes,
+                     struct err *err)
+{
+    check(at + n_bytes <= f->n_bytes);
+    if (fseeko(f->stream, (off_t)at, SEEK_SET) != 0
+        || fwrite(data, 1, n_bytes, f->stream) != n_bytes || fseeko(f->stream, 0, SEEK_END) != 0)
+        return fail_errno(err, ERR_IO, "%s: cannot write again at byte %llu", f->path,
+                          (unsigned long long)at);
+    return true;
+}
+
 bool file_out_finish(struct file_out *f, struct err *err)
 {
     bool ok = fflush(f->stream) == 0 && fsync(fileno(f->stream)) == 0;

@@ -22,6 +22,9 @@ struct file_out {
 /* An existing regular file of that name is replaced at the end; anything else is refused. */
 bool file_out_begin(struct file_out *f, const char *path, struct err *err);
 bool file_out_put(struct file_out *f, const void *data, size_t n_bytes, struct err *err);
+/* Over bytes that are written already: a head that counts what follows it. */
+bool file_out_put_at(struct file_out *f, uint64_t at, const void *data, size_t n_bytes,
+                     struct err *err);
 
 /* Everything is on the disk, still under the temporary name. */
 bool file_out_finish(struct file_out *f, struct err *err);

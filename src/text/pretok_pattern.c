@@ -31,6 +31,7 @@ struct pretok_pattern {
     struct step step[MAX_STEPS];
     size_t n;
     bool bytes;                           /* there was a ByteLevel */
+    uint64_t hash;                        /* of all steps */
     pcre2_general_context *memory;
     pcre2_match_context *limits;
 };
@@ -70,6 +71,7 @@ static bool add_step(struct pretok_pattern *p, const char *pattern, uint32_t fla
         return fail(err, ERR_UNSUPPORTED, "the pre_tokenizer's pattern \"%.80s\": %s, at byte %zu",
                     pattern, (char *)why, (size_t)at);
     }
+    p->hash = hash_bytes(bytes_of(pattern), p->hash + ((uint64_t)flags << 8) + 2 * how + invert);
     p->step[p->n++] = (struct step){ re, how, invert };
     return true;
 }
@@ -161,6 +163,11 @@ void pretok_pattern_close(struct pretok_pattern *p)
     pcre2_match_context_free(p->limits);
     pcre2_general_context_free(p->memory);
     mem_give(p);
+}
+
+uint64_t pretok_pattern_hash(const struct pretok_pattern *p)
+{
+    return p->hash;
 }
 
 /* ---- splitting ------------------------------------------------------------------------ */

@@ -20,6 +20,8 @@ struct pretok_pattern;
 struct pretok_pattern *pretok_pattern_open(const json_t *v, struct err *err);
 void pretok_pattern_close(struct pretok_pattern *p);    /* NULL is fine */
 
+uint64_t pretok_pattern_hash(const struct pretok_pattern *p); /* names the pattern and its steps */
+
 typedef bool pretok_piece_fn(void *arg, struct bytes piece, struct err *err);
 
 /* Gives the pieces of a text in their order, none empty.  May be called from many threads. */

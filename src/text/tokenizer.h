@@ -54,6 +54,11 @@ struct tokenizer_info {
 };
 struct tokenizer_info tokenizer_info(const struct tokenizer *t);
 
+/* Names all that decides which ids a text gets, and what they stand for: vocabulary, merges or
+ * scores, added tokens, normaliser, pre-tokenizer.  XXH3-64; the same on every machine.  GGUF
+ * has no key for some of it (NFC), so a folder and the file made from it may differ. */
+uint64_t tokenizer_hash(const struct tokenizer *t);
+
 /* End-of-turn ids from every source the tokenizer's files have: eos, eot, the eos list of
  * generation_config.json and config.json, and control tokens whose text is a known
  * end-of-turn marker.  Sorted, unique; borrowed. */
