@@ -286,8 +286,8 @@ static bool exhausted(const struct loader *l, size_t n_rows, struct err *err)
                    l->source[i].path, l->state.taken[i], x.epochs_done,
                    (double)l->mixture.limit[i] / (double)x.n_rows);
     }
-    fail(err, ERR_LIMIT, "the text is used up after %" PRIu64 " rows: %" PRIu64 " are left, and %zu "
-         "were asked for; %s; allow more epochs or add text", l->state.rows_taken,
+    fail(err, ERR_LIMIT, "the text is used up after %" PRIu64 " rows: %" PRIu64 " are left, and "
+         "%zu were asked for; %s; allow more epochs or add text", l->state.rows_taken,
          loader_rows_left(l), n_rows, text.at && !text.failed ? text.at : "");
     buf_release(&text);
     return false;
@@ -352,8 +352,8 @@ bool loader_state_set(struct loader *l, const struct loader_state *state, struct
     uint64_t sum = 0;
     bool ok = true;
     if (state->data != l->state.data)
-        return fail(err, ERR_FORMAT, "the saved place in the text belongs to other shards, weights, "
-                    "row length or seed (%016" PRIx64 "; these are %016" PRIx64 ")", state->data,
+        return fail(err, ERR_FORMAT, "the saved place in the text belongs to other shards, "
+                    "weights, row length or seed (%016" PRIx64 "; these are %016" PRIx64 ")", state->data,
                     l->state.data);
     for (size_t i = 0; ok && i < MIXTURE_MAX; i++)
         ok = add_u64(sum, state->taken[i], &sum)

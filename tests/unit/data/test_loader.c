@@ -54,7 +54,8 @@ static void expect_place(const struct batch *b, size_t i, size_t row_end)
     EXPECTF(b->target2[i] == (id + 2 < piece_end ? id + 2 : NO_TARGET), "token %u, target2 %u", id,
             b->target2[i]);
     if (b->target2[i] != NO_TARGET)
-        EXPECT(i + 2 < row_end && b->token[i + 2] == b->target2[i] && b->pos[i + 2] == in_piece + 2);
+        EXPECT(i + 2 < row_end && b->token[i + 2] == b->target2[i]
+               && b->pos[i + 2] == in_piece + 2);
 }
 
 /* A row is its used places and padding; counts what came. */
