@@ -7,6 +7,7 @@
  *   pool     threads                   clock   monotonic time
  *   file_map read-only mapped files    rng     counter-based random numbers
  *   progress bars on stderr            sysinfo memory and CPU limits of this machine
+ *   nearest  word to a mistyped one
  */
 #ifndef KEXA_BASE_BASE_H
 #define KEXA_BASE_BASE_H
@@ -19,6 +20,7 @@
 #include "base/pool.h"
 #include "base/file_map.h"
 #include "base/file_out.h"
+#include "base/nearest.h"
 #include "base/rng.h"
 #include "base/progress.h"
 #include "base/sysinfo.h"

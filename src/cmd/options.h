@@ -104,10 +104,6 @@ void options_release(const struct command *c, void *args);
 /* --help of one command. */
 void options_help(FILE *out, const struct command *c);
 
-/* Of the words next(0), next(1), ... the nearest to `typed`, or NULL when none is near. */
-const char *nearest_word(const char *typed, const char *(*next)(size_t i, const void *arg),
-                         const void *arg);
-
 /* What stands after an option's name: "FILE", "on|off", or "" for a flag. */
 void option_value_name(const struct opt *o, char *out, size_t size);
 /* "0 to 2; default 0.7", or "" when there is nothing to say. */
