@@ -23,7 +23,7 @@ enum { WINDOWS = 7, ROW = 6144 };
 struct bench {
     const struct kernels *k;
     size_t n;
-    float *x, *y, *z;
+    float *x, *y, *z, *v, *w;             /* v: of squares, not negative */
     struct attn_row attn;
 };
 
@@ -90,6 +90,41 @@ static void run_softmax(struct bench *b)
     b->k->softmax_fwd(b->y, b->n);
 }
 
+static void run_rmsnorm_bwd(struct bench *b)
+{
+    b->k->rmsnorm_bwd(b->y, b->w, b->v, b->x, b->z, 1, b->n, 1e-5f);
+}
+
+static void run_swiglu_bwd(struct bench *b)
+{
+    b->k->swiglu_bwd(b->y, b->w, b->v, b->x, b->z, b->n, 0);
+}
+
+static void run_geglu_bwd(struct bench *b)
+{
+    b->k->geglu_bwd(b->y, b->w, b->v, b->x, b->z, b->n);
+}
+
+/* The gradients become the next call's logits: small numbers, as good as any. */
+static void run_cross_entropy(struct bench *b)
+{
+    double loss, lse;
+    b->k->cross_entropy(b->y, 7, b->n, 1, 0, &loss, &lse);
+}
+
+static void run_adamw(struct bench *b)
+{
+    static const struct adamw_rule rule = { 0.9, 0.95, 1e-8, 0.1 };
+    struct adamw c = adamw_at(&rule, 10, 1e-3, 1);
+    b->k->adamw_step(b->y, b->w, b->v, b->x, b->n, &c);
+}
+
+static void run_sum_squares(struct bench *b)
+{
+    double sum;
+    b->k->sum_squares(&sum, b->x, b->n);
+}
+
 /* Heads of 128; cosines and sines are small, so that the values stay so over many calls. */
 static void run_rope_half(struct bench *b)
 {
@@ -121,6 +156,12 @@ static const struct op {
     { "rope_half_fwd", run_rope_half, 8 },
     { "rope_pair_fwd", run_rope_pair, 8 },
     { "kv_store f16",  run_kv_store,  6 },
+    { "rmsnorm_bwd",   run_rmsnorm_bwd, 24 },
+    { "swiglu_bwd",    run_swiglu_bwd, 20 },
+    { "geglu_bwd",     run_geglu_bwd, 20 },
+    { "cross_entropy", run_cross_entropy, 8 },
+    { "adamw_step",    run_adamw,     28 },
+    { "sum_squares",   run_sum_squares, 4 },
     { 0 }
 };
 
@@ -152,12 +193,18 @@ static void bench_row_ops(const struct kernels *k, const char *level, const char
         b.x = take_floats(ROW);
         b.y = take_floats(ROW);
         b.z = take_floats(ROW);
+        b.w = take_floats(ROW);
+        b.v = take_floats(ROW);
+        for (size_t i = 0; i < ROW; i++)
+            b.v[i] *= b.v[i];
         double s = seconds(op->run, &b);
         printf("%-14s %-7s n=%d %10.0f ns %8.1f GB/s\n", op->name, level, ROW, s * 1e9,
                (double)(op->bytes * ROW) / s * 1e-9);
         free(b.x);
         free(b.y);
         free(b.z);
+        free(b.w);
+        free(b.v);
     }
 }
 

@@ -32,6 +32,12 @@
     X(add_fwd)          /* act   */ \
     X(scale_add_fwd)    /* act   */ \
     X(softmax_fwd)      /* act   */ \
+    X(rmsnorm_bwd)      /* norm  */ \
+    X(swiglu_bwd)       /* act   */ \
+    X(geglu_bwd)        /* act   */ \
+    X(cross_entropy)    /* loss  */ \
+    X(adamw_step)       /* opt   */ \
+    X(sum_squares)      /* opt   */ \
     X(rope_half_fwd)    /* rope  */ \
     X(rope_pair_fwd)    /* rope  */ \
     X(attn_row_fwd)     /* attn  */ \

@@ -32,7 +32,11 @@
     X(cpu)              \
     X(exp_f32)          \
     X(rope_angles)      \
+    X(log_f64)          \
     X(moe_route)        \
+    X(moe_route_bwd)    \
+    X(moe_balance)      \
+    X(moe_load)         \
     X(encode)           \
     X(amx_order)        \
     KERNELS(X)
