@@ -24,6 +24,7 @@ CMD_LIBS = $(shell pkg-config --libs libedit libcurl libcrypto)
 # A file's suffix says which CPU it is for; nothing else may use those flags.
 CFLAGS_avx2   = -mavx2 -mfma -mf16c
 CFLAGS_avx512 = $(CFLAGS_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
+CFLAGS_amx    = $(CFLAGS_avx512) -mavx512bf16 -mamx-tile -mamx-bf16
 isa           = $(lastword $(subst _, ,$(basename $(notdir $1))))
 
 SRCS      := $(sort $(wildcard src/*/*.c src/*/*/*.c))

@@ -129,7 +129,7 @@ static void write_man(void)
     for (size_t i = 0; commands[i]; i++)
         man_command(commands[i]);
     printf(".SH ENVIRONMENT\n.TP\n.B KEXA_MODEL\nthe model when \\-m is not given\n"
-           ".TP\n.B KEXA_CPU\nthe highest CPU level to use: c, avx2 or avx512\n"
+           ".TP\n.B KEXA_CPU\nthe highest CPU level to use: c, avx2, avx512 or amx\n"
            ".TP\n.B XDG_CACHE_HOME\nwhere the folder kexa with the default model is; "
            "without it ~/.cache\n.SH EXIT STATUS\n");
 #define X(code, exit_status, http, word) printf(".TP\n.B %d\n%s\n", exit_status, word);

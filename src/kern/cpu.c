@@ -8,8 +8,12 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
-static const char *const level_names[N_CPU_LEVELS] = { "c", "avx2", "avx512" };
+static const char *const level_names[N_CPU_LEVELS] = { "c", "avx2", "avx512", "amx" };
 
 /* Filled once; the only state of this file. */
 static struct {
@@ -21,10 +25,10 @@ static struct {
 
 /* What the machine lacks for a level, "" if nothing. */
 struct lacks {
-    char avx2[64], avx512[96];
+    char avx2[64], avx512[96], amx[96];
 };
 
-enum { XCR0_AVX = 0x06, XCR0_AVX512 = 0xe6 };
+enum { XCR0_AVX = 0x06, XCR0_AVX512 = 0xe6, XCR0_TILES = 0x60000 };
 
 /* Which register states the operating system saves; needs OSXSAVE (leaf 1, ecx bit 27). */
 static uint32_t saved_states(void)
@@ -41,16 +45,44 @@ static void need(char *list, size_t size, bool there, const char *name)
         snprintf(list + len, size - len, " %s", name);
 }
 
+/*
+ * Tile registers are off in a process until it asks for them, once for all its threads, also
+ * those that come later: arch_prctl(ARCH_REQ_XCOMP_PERM, 18), 18 being the tile data's number
+ * among the saved states (Documentation/arch/x86/xstate.rst of Linux 5.16 and later).
+ */
+static bool tiles_granted(void)
+{
+#if defined(__linux__)
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+
+static void probe_amx(struct lacks *l, uint32_t saved, uint32_t d7)
+{
+    uint32_t a71 = 0, b, c, d;
+    if (!__get_cpuid_count(7, 1, &a71, &b, &c, &d))
+        a71 = 0;
+    need(l->amx, sizeof l->amx, a71 & 1u << 5, "avx512bf16");
+    need(l->amx, sizeof l->amx, d7 & 1u << 24, "amx-tile");
+    need(l->amx, sizeof l->amx, d7 & 1u << 22, "amx-bf16");
+    need(l->amx, sizeof l->amx, (saved & XCR0_TILES) == XCR0_TILES, "os-saved-tiles");
+    if (!l->amx[0] && !l->avx512[0])
+        need(l->amx, sizeof l->amx, tiles_granted(), "os-granted-tiles");
+}
+
 static enum cpu_level probe_machine(struct lacks *l)
 {
-    uint32_t a, b, c, d, b7 = 0, c7 = 0, os = 0;
+    uint32_t a, b, c, d, b7 = 0, c7 = 0, d7 = 0, os = 0;
     memset(l, 0, sizeof *l);
     if (!__get_cpuid(1, &a, &b, &c, &d))
         c = 0;
     if (c & 1u << 27)
         os = saved_states();
-    if (!__get_cpuid_count(7, 0, &a, &b7, &c7, &d))
-        b7 = c7 = 0;
+    if (!__get_cpuid_count(7, 0, &a, &b7, &c7, &d7))
+        b7 = c7 = d7 = 0;
     need(l->avx2, sizeof l->avx2, (os & XCR0_AVX) == XCR0_AVX, "os-saved-ymm");
     need(l->avx2, sizeof l->avx2, c & 1u << 12, "fma");
     need(l->avx2, sizeof l->avx2, c & 1u << 29, "f16c");
@@ -61,14 +93,15 @@ static enum cpu_level probe_machine(struct lacks *l)
     need(l->avx512, sizeof l->avx512, b7 & 1u << 30, "avx512bw");
     need(l->avx512, sizeof l->avx512, b7 & 1u << 31, "avx512vl");
     need(l->avx512, sizeof l->avx512, c7 & 1u << 11, "avx512vnni");
-    return l->avx2[0] ? CPU_C : l->avx512[0] ? CPU_AVX2 : CPU_AVX512;
+    probe_amx(l, os, d7);
+    return l->avx2[0] ? CPU_C : l->avx512[0] ? CPU_AVX2 : l->amx[0] ? CPU_AVX512 : CPU_AMX;
 }
 
 static enum cpu_level probe_text(char *why, size_t size)
 {
     struct lacks l;
     enum cpu_level level = probe_machine(&l);
-    const char *missing = l.avx2[0] ? l.avx2 : l.avx512;
+    const char *missing = l.avx2[0] ? l.avx2 : l.avx512[0] ? l.avx512 : l.amx;
     snprintf(why, size, "the machine runs %s%s%s", level_names[level],
              missing[0] ? "; the next level lacks" : "", missing);
     return level;
@@ -95,7 +128,7 @@ static void find_level(void)
     if (!cap || !*cap)
         return;
     if (!cpu_level_parse(cap, &wanted)) {
-        snprintf(end, room, "; KEXA_CPU=%.40s is no level (c, avx2, avx512), no cap", cap);
+        snprintf(end, room, "; KEXA_CPU=%.40s is no level (c, avx2, avx512, amx), no cap", cap);
     } else if (wanted > found.detected) {
         snprintf(end, room, "; KEXA_CPU=%s is above that", cap);
     } else {

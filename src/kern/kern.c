@@ -11,13 +11,21 @@ static const struct kernels kernels_avx2 = { KERNELS(AVX2_LEVEL) };
 #define AVX512_LEVEL(op) .op = op##_avx512,
 static const struct kernels kernels_avx512 = { KERNELS(AVX512_LEVEL) };
 
+/* What tiles do not make faster is the level below's. */
+#define AMX_LEVEL(op) .op = op##_amx,
+static const struct kernels kernels_amx = {
+    KERNELS_NO_TILES(AVX512_LEVEL) KERNELS_TILES(AMX_LEVEL)
+};
+
 static const struct kernels *const tables[N_CPU_LEVELS] = {
-    &kernels_c, &kernels_avx2, &kernels_avx512
+    &kernels_c, &kernels_avx2, &kernels_avx512, &kernels_amx
 };
 
 #else
 
-static const struct kernels *const tables[N_CPU_LEVELS] = { &kernels_c, &kernels_c, &kernels_c };
+static const struct kernels *const tables[N_CPU_LEVELS] = {
+    &kernels_c, &kernels_c, &kernels_c, &kernels_c
+};
 
 #endif
 

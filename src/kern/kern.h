@@ -1,9 +1,9 @@
 /*
  * kern: the one list of kernels and the struct the engine calls through.
  *
- * Each op lives in kern/<op>/: a header that is its manual, <op>_c.c (the
- * definition), <op>_avx2.c, <op>_avx512.c.  kern_get() fills a table for a level;
- * every level gives the same bits.  checkkern (tests/kern) walks all rows.
+ * Each op lives in kern/<op>/: a header that is its manual, <op>_c.c (the definition),
+ * <op>_avx2.c, <op>_avx512.c, and for products of bf16 <op>_amx.c.  kern_get() gives the table
+ * of a level; every level gives the same bits.  checkkern (tests/kern) walks all rows.
  */
 #ifndef KEXA_KERN_KERN_H
 #define KEXA_KERN_KERN_H
@@ -14,6 +14,7 @@
 #include "kern/attn/attn.h"
 #include "kern/attn/attn_bwd.h"
 #include "kern/gemm/gemm.h"
+#include "kern/gemm/gemm_bwd.h"
 #include "kern/loss/loss.h"
 #include "kern/moe/moe.h"
 #include "kern/norm/norm.h"
@@ -25,7 +26,7 @@
 #include "kern/rope/rope.h"
 
 /* X(field): field has type field##_fn; implementations are field_c, field_avx2, ... */
-#define KERNELS(X)      \
+#define KERNELS_NO_TILES(X) \
     X(rmsnorm_fwd)      /* norm  */ \
     X(swiglu_fwd)       /* act   */ \
     X(geglu_fwd)        /* act   */ \
@@ -52,7 +53,6 @@
     X(round_bf16)       /* quant */ \
     X(gemm_f32)         /* gemm: one per weight type */ \
     X(gemm_f16)         \
-    X(gemm_bf16)        \
     X(gemm_q4_0)        \
     X(gemm_q4_1)        \
     X(gemm_q5_0)        \
@@ -65,7 +65,20 @@
     X(gemm_q4_k)        \
     X(gemm_q5_k)        \
     X(gemm_q6_k)        \
-    X(gemm_iq4_xs)
+    X(gemm_iq4_xs)      \
+    X(gemm_f32_dx)      /* gemm_bwd */ \
+    X(gemm_f32_dw)
+
+/* These have a function of their own at level amx. */
+#define KERNELS_TILES(X) \
+    X(roof_bf16)        /* roof  */ \
+    X(gemm_bf16)        /* gemm  */ \
+    X(gemm_bf16_dx)     /* gemm_bwd */ \
+    X(gemm_bf16_dw)
+
+#define KERNELS(X)      \
+    KERNELS_NO_TILES(X) \
+    KERNELS_TILES(X)
 
 struct kernels {
 #define X(op) op##_fn *op;

@@ -21,6 +21,7 @@
 #include "model/forward.h"
 #include "model/kv.h"
 #include "model/linear.h"
+#include "model/linear_bwd.h"
 #include "model/plan.h"
 #include "model/recipe.h"
 #include "model/synth.h"

@@ -74,7 +74,7 @@ expect doctor-json 0 ok sh -c "$kexa doctor --json | ${KEXA_PYTHON:-python3} -c 
 import json, sys
 d = json.load(sys.stdin)
 assert d[\"cpus\"] >= 1 and d[\"gpu\"] is None and isinstance(d[\"problems\"], list)
-assert d[\"cpu_level\"] in (\"c\", \"avx2\", \"avx512\")
+assert d[\"cpu_level\"] in (\"c\", \"avx2\", \"avx512\", \"amx\")
 print(\"ok\")'"
 expect doctor-cap 0 '^cpu level *c$' env KEXA_CPU=c "$kexa" doctor
 expect doctor-lost-model 0 'correct or unset' env KEXA_MODEL=/nowhere "$kexa" doctor

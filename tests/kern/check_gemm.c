@@ -227,6 +227,25 @@ static void check_splits(struct tester *t, struct problem p)
     t_end(t);
 }
 
+/* Many rows, odd ends everywhere, several panels of k. */
+static void check_many_rows(struct tester *t, struct problem p)
+{
+    static const size_t shape[][3] = {
+        { 70, 601, 65 }, { 96, 768, 64 }, { 33, 545, 48 }, { 5, 64, 33 }, { 64, 20, 100 },
+    };
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
+        p.n = shape[i][0];
+        p.k = shape[i][1];
+        p.rows = shape[i][2];
+        begin(t, &p);
+        float *want = take_y(t, &p), *got = take_y(t, &p);
+        run(t->ref, &p, want, 0, p.n, 0, p.rows);
+        run(t->k, &p, got, 0, p.n, 0, p.rows);
+        t_same_bytes(t, got, want, p.rows * p.y_stride * sizeof *got, "y and the gaps");
+        t_end(t);
+    }
+}
+
 /* A byte that makes a float: it may hold a NaN when it is anything. */
 static bool is_scale(const struct qtype *type, int at)
 {
@@ -297,6 +316,8 @@ static void check_type(struct tester *t, enum qtype_id id)
     check_splits(t, p);
     if (p.type->numeric == CLASS_Q8)
         check_extremes(t, p);
+    if (p.type->numeric == CLASS_BF16)
+        check_many_rows(t, p);
     p.n = 256;
     p.k = 32;
     if (id == QT_MXFP4)

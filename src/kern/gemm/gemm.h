@@ -67,5 +67,6 @@ gemm_fn gemm_f32_avx512, gemm_f16_avx512, gemm_bf16_avx512, gemm_q4_0_avx512, ge
         gemm_q5_0_avx512, gemm_q5_1_avx512, gemm_q8_0_avx512, gemm_iq4_nl_avx512,
         gemm_mxfp4_avx512, gemm_q2_k_avx512, gemm_q3_k_avx512, gemm_q4_k_avx512,
         gemm_q5_k_avx512, gemm_q6_k_avx512, gemm_iq4_xs_avx512;
+gemm_fn gemm_bf16_amx;
 
 #endif

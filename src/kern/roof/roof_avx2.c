@@ -73,4 +73,39 @@ void roof_int8_avx2(int32_t *acc, const uint8_t *x, const int8_t *w, size_t roun
     }
 }
 
+enum { BF16_ROWS = 4 };
+
+/* Sums of BF16_ROWS rows by 8 columns, one step; b: their pairs. */
+static inline void bf16_step(float *acc, const bf16 *a, const bf16 *b)
+{
+    const __m256i upper = _mm256_set1_epi32((int)0xffff0000u);
+    __m256 e[BF16_ROWS], o[BF16_ROWS];
+#pragma GCC unroll 8
+    for (size_t i = 0; i < BF16_ROWS; i++)
+        e[i] = o[i] = _mm256_setzero_ps();
+    for (size_t p = 0; p < 16; p++) {
+        __m256i pair = _mm256_loadu_si256((const __m256i *)(b + 32 * p));
+        __m256 w0 = _mm256_castsi256_ps(_mm256_slli_epi32(pair, 16));
+        __m256 w1 = _mm256_castsi256_ps(_mm256_and_si256(pair, upper));
+#pragma GCC unroll 8
+        for (size_t i = 0; i < BF16_ROWS; i++) {
+            e[i] = _mm256_fmadd_ps(w0, _mm256_set1_ps(bf16_to_f32(a[32 * i + 2 * p])), e[i]);
+            o[i] = _mm256_fmadd_ps(w1, _mm256_set1_ps(bf16_to_f32(a[32 * i + 2 * p + 1])), o[i]);
+        }
+    }
+#pragma GCC unroll 8
+    for (size_t i = 0; i < BF16_ROWS; i++)
+        _mm256_storeu_ps(acc + 32 * i, _mm256_add_ps(_mm256_loadu_ps(acc + 32 * i),
+                                                     _mm256_add_ps(e[i], o[i])));
+}
+
+void roof_bf16_avx2(float *acc, const bf16 *a, const bf16 *b, size_t rounds)
+{
+    for (size_t r = 0; r < rounds; r++)
+        for (size_t j = 0; j < 32; j += 8)
+            for (size_t i = 0; i < 32; i += BF16_ROWS)
+                bf16_step(acc + 32 * i + j, a + r % ROOF_STEPS * ROOF_TILE + 32 * i,
+                          b + r % ROOF_STEPS * ROOF_TILE + j / 16 * 512 + j % 16 * 2);
+}
+
 #endif

@@ -63,4 +63,39 @@ void roof_int8_avx512(int32_t *acc, const uint8_t *x, const int8_t *w, size_t ro
         _mm512_storeu_si512(acc + 16 * i, v[i]);
 }
 
+enum { BF16_ROWS = 8 };
+
+/* Sums of BF16_ROWS rows by 16 columns, one step; b: their pairs. */
+static inline void bf16_step(float *acc, const bf16 *a, const bf16 *b)
+{
+    const __m512i upper = _mm512_set1_epi32((int)0xffff0000u);
+    __m512 e[BF16_ROWS], o[BF16_ROWS];
+#pragma GCC unroll 8
+    for (size_t i = 0; i < BF16_ROWS; i++)
+        e[i] = o[i] = _mm512_setzero_ps();
+    for (size_t p = 0; p < 16; p++) {
+        __m512i pair = _mm512_loadu_si512(b + 32 * p);
+        __m512 w0 = _mm512_castsi512_ps(_mm512_slli_epi32(pair, 16));
+        __m512 w1 = _mm512_castsi512_ps(_mm512_and_si512(pair, upper));
+#pragma GCC unroll 8
+        for (size_t i = 0; i < BF16_ROWS; i++) {
+            e[i] = _mm512_fmadd_ps(w0, _mm512_set1_ps(bf16_to_f32(a[32 * i + 2 * p])), e[i]);
+            o[i] = _mm512_fmadd_ps(w1, _mm512_set1_ps(bf16_to_f32(a[32 * i + 2 * p + 1])), o[i]);
+        }
+    }
+#pragma GCC unroll 8
+    for (size_t i = 0; i < BF16_ROWS; i++)
+        _mm512_storeu_ps(acc + 32 * i, _mm512_add_ps(_mm512_loadu_ps(acc + 32 * i),
+                                                     _mm512_add_ps(e[i], o[i])));
+}
+
+void roof_bf16_avx512(float *acc, const bf16 *a, const bf16 *b, size_t rounds)
+{
+    for (size_t r = 0; r < rounds; r++)
+        for (size_t j = 0; j < 32; j += 16)
+            for (size_t i = 0; i < 32; i += BF16_ROWS)
+                bf16_step(acc + 32 * i + j, a + r % ROOF_STEPS * ROOF_TILE + 32 * i,
+                          b + r % ROOF_STEPS * ROOF_TILE + j / 16 * 512 + j % 16 * 2);
+}
+
 #endif
