@@ -3,15 +3,18 @@
  *
  *   train_recipe  what a run is, from one file
  *   params      every weight with gradient and optimizer state
+ *   schedule    learning rate, spike guard     flops  operations counted
  *   step_stats  what a step was
  *   checkpoint  all of its state in a file
  */
 #ifndef KEXA_TRAIN_TRAIN_H
 #define KEXA_TRAIN_TRAIN_H
 
-#include "train/params.h"
-#include "train/step_stats.h"
 #include "train/checkpoint.h"
+#include "train/flops.h"
+#include "train/params.h"
+#include "train/schedule.h"
+#include "train/step_stats.h"
 #include "train/train_recipe.h"
 
 #endif
