@@ -3,40 +3,54 @@
 
 enum { ROW_GRAIN = 4 };
 
-struct norm_task {
-    struct model *m;
-    float *y;
-    const float *x, *gain;
+struct sublayer_task {
+    const struct step *s;
+    const float *gain;
+    float *keep;                          /* training: a copy of what comes in; or NULL */
 };
 
-static void norm_range(void *arg, size_t begin, size_t end, int worker)
+static void begin_range(void *arg, size_t begin, size_t end, int worker)
 {
-    const struct norm_task *t = arg;
-    size_t hidden = t->m->plan.hidden, at = begin * hidden;
+    const struct sublayer_task *t = arg;
+    const struct model *m = t->s->m;
+    size_t hidden = m->plan.hidden, at = begin * hidden, n = (end - begin) * hidden;
+    const float *x = t->s->ws->x + at;
+    float *z = t->s->ws->z.f32 + at;
     (void)worker;
-    t->m->kern->rmsnorm_fwd(t->y + at, t->x + at, t->gain, end - begin, hidden,
-                            (float)t->m->plan.eps);
+    if (t->keep)
+        memcpy(t->keep + at, x, n * sizeof *x);
+    if (m->plan.norms & NORM_PRE)
+        m->kern->rmsnorm_fwd(z, x, t->gain, end - begin, hidden, (float)m->plan.eps);
+    else
+        memcpy(z, x, n * sizeof *x);
 }
 
 /* What a sublayer reads, into ws.z: the stream normed, or as it is. */
-static void sublayer_begin(const struct step *s, const struct weight *pre)
+static void sublayer_begin(const struct step *s, const struct weight *pre, float *keep)
 {
-    struct model *m = s->m;
-    struct norm_task t = { m, m->ws.z.f32, m->ws.x, weight_f32(pre) };
-    if (m->plan.norms & NORM_PRE)
-        pool_run(m->pool, s->n, ROW_GRAIN, norm_range, &t);
-    else
-        memcpy(m->ws.z.f32, m->ws.x, s->n * m->plan.hidden * sizeof(float));
+    struct sublayer_task t = { s, weight_f32(pre), keep };
+    pool_run(s->m->pool, s->n, ROW_GRAIN, begin_range, &t);
+}
+
+static void end_range(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct sublayer_task *t = arg;
+    const struct model *m = t->s->m;
+    size_t hidden = m->plan.hidden, at = begin * hidden, n = (end - begin) * hidden;
+    float *y = t->s->ws->t + at;
+    (void)worker;
+    if (t->keep)
+        memcpy(t->keep + at, y, n * sizeof *y);
+    if (m->plan.norms & NORM_POST)
+        m->kern->rmsnorm_fwd(y, y, t->gain, end - begin, hidden, (float)m->plan.eps);
+    m->kern->add_fwd(t->s->ws->x + at, y, n);
 }
 
 /* What it made, in ws.t: normed or as it is, added to the stream. */
-static void sublayer_end(const struct step *s, const struct weight *post)
+static void sublayer_end(const struct step *s, const struct weight *post, float *keep)
 {
-    struct model *m = s->m;
-    struct norm_task t = { m, m->ws.t, m->ws.t, weight_f32(post) };
-    if (m->plan.norms & NORM_POST)
-        pool_run(m->pool, s->n, ROW_GRAIN, norm_range, &t);
-    m->kern->add_fwd(m->ws.x, m->ws.t, s->n * m->plan.hidden);
+    struct sublayer_task t = { s, weight_f32(post), keep };
+    pool_run(s->m->pool, s->n, ROW_GRAIN, end_range, &t);
 }
 
 struct gate_task {
@@ -90,17 +104,16 @@ static void pairs_to_halves(float *x, size_t n_heads, size_t hd, size_t half)
     }
 }
 
-/* QK norm and RoPE of one row, then its k and v into the rings. */
-static void place_row(const struct attn_task *t, size_t r)
+/* QK norm and RoPE of one row, in place. */
+static void turn_row(const struct attn_task *t, size_t r)
 {
-    struct model *m = t->s->m;
+    const struct model *m = t->s->m;
     const struct plan *p = &m->plan;
+    const struct workspace *ws = t->s->ws;
     const struct layer_plan *l = &p->layer[t->layer];
     const struct layer_weights *w = &m->weights.layer[t->layer];
-    const struct fwd_row *row = &t->s->rows[r];
     size_t hd = p->head_dim;
-    float *q = m->ws.q + r * p->n_heads * hd, *k = m->ws.k + r * p->n_kv_heads * hd;
-    const float *v = m->ws.v + r * p->n_kv_heads * hd;
+    float *q = ws->q + r * p->n_heads * hd, *k = ws->k + r * p->n_kv_heads * hd;
     if (l->qk_norm) {
         m->kern->rmsnorm_fwd(q, q, weight_f32(&w->q_norm), p->n_heads, hd, (float)p->eps);
         m->kern->rmsnorm_fwd(k, k, weight_f32(&w->k_norm), p->n_kv_heads, hd, (float)p->eps);
@@ -110,7 +123,7 @@ static void place_row(const struct attn_task *t, size_t r)
         rope_half_fwd_fn *rope = rp->layout == ROPE_HALF ? m->kern->rope_half_fwd
                                                          : m->kern->rope_pair_fwd;
         size_t half = rp->dims / 2;
-        const float *cs = m->ws.cs[l->rope_at] + r * half, *sn = m->ws.sn[l->rope_at] + r * half;
+        const float *cs = ws->cs[l->rope_at] + r * half, *sn = ws->sn[l->rope_at] + r * half;
         rope(q, cs, sn, p->n_heads, hd, half);
         rope(k, cs, sn, p->n_kv_heads, hd, half);
         if (rp->layout == ROPE_PAIR) {
@@ -118,8 +131,18 @@ static void place_row(const struct attn_task *t, size_t r)
             pairs_to_halves(k, p->n_kv_heads, hd, half);
         }
     }
+}
+
+/* One row's k and v into the rings. */
+static void store_row(const struct attn_task *t, size_t r)
+{
+    const struct model *m = t->s->m;
+    const struct plan *p = &m->plan;
+    const struct fwd_row *row = &t->s->rows[r];
     const struct kv_layer *kv = &row->kv->layer[t->layer];
-    size_t row_bytes = kv_row_bytes(row->kv->type, hd), slot = row->pos % kv->ring;
+    size_t hd = p->head_dim, row_bytes = kv_row_bytes(row->kv->type, hd);
+    size_t slot = row->pos % kv->ring;
+    const float *k = t->s->ws->k + r * p->n_kv_heads * hd, *v = t->s->ws->v + r * p->n_kv_heads * hd;
     for (size_t h = 0; h < p->n_kv_heads; h++) {
         size_t at = (h * kv->ring + slot) * row_bytes;
         m->kern->kv_store((uint8_t *)kv->k + at, row->kv->type, k + h * hd, hd);
@@ -127,11 +150,28 @@ static void place_row(const struct attn_task *t, size_t r)
     }
 }
 
+/* Training keeps q and k as the norm gets them. */
+static void keep_qk(const struct attn_task *t, size_t begin, size_t end)
+{
+    const struct plan *p = &t->s->m->plan;
+    const struct kept_layer *kept = t->s->kept;
+    size_t q = (size_t)p->n_heads * p->head_dim, k = (size_t)p->n_kv_heads * p->head_dim;
+    if (!kept || !kept->q)
+        return;
+    memcpy(kept->q + begin * q, t->s->ws->q + begin * q, (end - begin) * q * sizeof(float));
+    memcpy(kept->k + begin * k, t->s->ws->k + begin * k, (end - begin) * k * sizeof(float));
+}
+
 static void place_range(void *arg, size_t begin, size_t end, int worker)
 {
+    const struct attn_task *t = arg;
     (void)worker;
-    for (size_t r = begin; r < end; r++)
-        place_row(arg, r);
+    keep_qk(t, begin, end);
+    for (size_t r = begin; r < end; r++) {
+        turn_row(t, r);
+        if (t->s->rows)
+            store_row(t, r);
+    }
 }
 
 /* Units are (row, KV head) pairs. */
@@ -150,7 +190,7 @@ static void attend_range(void *arg, size_t begin, size_t end, int worker)
         size_t head_bytes = kv->ring * kv_row_bytes(row->kv->type, hd);
         size_t at = (r * p->n_heads + h * n_q) * hd;
         struct attn_row a = {
-            .q = m->ws.q + at,
+            .q = t->s->ws->q + at,
             .k = (const uint8_t *)kv->k + h * head_bytes,
             .v = (const uint8_t *)kv->v + h * head_bytes,
             .kv_type = row->kv->type,
@@ -158,7 +198,34 @@ static void attend_range(void *arg, size_t begin, size_t end, int worker)
             .last = row->pos, .ring = kv->ring, .n_q = n_q, .hd = hd,
             .scale = p->attn_scale,
         };
-        m->kern->attn_row_fwd(m->ws.mix.f32 + at, &a);
+        m->kern->attn_row_fwd(t->s->ws->mix.f32 + at, &a);
+    }
+}
+
+/* Training: units are (span of a document, KV head) pairs. */
+static void attend_spans(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct attn_task *t = arg;
+    const struct model *m = t->s->m;
+    const struct plan *p = &m->plan;
+    const struct workspace *ws = t->s->ws;
+    size_t hd = p->head_dim, n_q = p->n_heads / p->n_kv_heads;
+    size_t q_width = p->n_heads * hd, kv_width = p->n_kv_heads * hd;
+    (void)worker;
+    for (size_t u = begin; u < end; u++) {
+        const struct span *span = &t->s->docs->span[u / p->n_kv_heads];
+        size_t h = u % p->n_kv_heads, q_at = span->row * q_width + h * n_q * hd;
+        size_t kv_at = span->document * kv_width + h * hd;
+        struct attn_rows a = {
+            .q = ws->q + q_at, .q_stride = q_width,
+            .k = ws->k + kv_at, .v = ws->v + kv_at, .kv_stride = kv_width * sizeof(float),
+            .kv_type = KV_F32, .first_pos = span->row - span->document, .n_rows = span->n_rows,
+            .window = p->layer[t->layer].window, .ring = UINT64_MAX, .n_q = n_q, .hd = hd,
+            .scale = p->attn_scale,
+            .lse = t->s->kept ? t->s->kept->lse + span->row * p->n_heads + h * n_q : NULL,
+            .lse_stride = p->n_heads,
+        };
+        m->kern->attn_rows_fwd(ws->mix.f32 + q_at, q_width, &a);
     }
 }
 
@@ -169,17 +236,20 @@ static void attention(const struct step *s, uint32_t layer)
     const struct layer_weights *w = &m->weights.layer[layer];
     const struct weight *qkv[] = { &w->q, &w->k, &w->v }, *o[] = { &w->o };
     size_t n = s->n, hidden = p->hidden, width = w->q.rows;
-    acts_prepare(m, &m->ws.z, n, hidden, qkv, 3);
-    struct acts z = acts_at(&m->ws.z, 0, hidden);
-    const struct linear_job jobs[] = { { m->ws.q, w->q.rows, &w->q, z, n },
-                                       { m->ws.k, w->k.rows, &w->k, z, n },
-                                       { m->ws.v, w->v.rows, &w->v, z, n } };
+    acts_prepare(m, &s->ws->z, n, hidden, qkv, 3);
+    struct acts z = acts_at(&s->ws->z, 0, hidden);
+    const struct linear_job jobs[] = { { s->ws->q, w->q.rows, &w->q, z, n },
+                                       { s->ws->k, w->k.rows, &w->k, z, n },
+                                       { s->ws->v, w->v.rows, &w->v, z, n } };
     linear_run(m, jobs, 3);
     struct attn_task t = { s, layer };
     pool_run(m->pool, n, ROW_GRAIN, place_range, &t);
-    pool_run(m->pool, n * p->n_kv_heads, 1, attend_range, &t);
-    acts_prepare(m, &m->ws.mix, n, width, o, 1);
-    linear_run(m, &(struct linear_job){ m->ws.t, hidden, &w->o, acts_at(&m->ws.mix, 0, width),
+    if (s->docs)
+        pool_run(m->pool, s->docs->n_spans * p->n_kv_heads, 1, attend_spans, &t);
+    else
+        pool_run(m->pool, n * p->n_kv_heads, 1, attend_range, &t);
+    acts_prepare(m, &s->ws->mix, n, width, o, 1);
+    linear_run(m, &(struct linear_job){ s->ws->t, hidden, &w->o, acts_at(&s->ws->mix, 0, width),
                                         n }, 1);
 }
 
@@ -189,28 +259,31 @@ void ffn_forward(const struct step *s, uint32_t layer)
     const struct layer_weights *w = &m->weights.layer[layer];
     const struct weight *in[] = { &w->gate, &w->up }, *out[] = { &w->down };
     size_t n = s->n, hidden = m->plan.hidden, width = w->gate.rows;
-    acts_prepare(m, &m->ws.z, n, hidden, in, 2);
-    struct acts z = acts_at(&m->ws.z, 0, hidden);
-    const struct linear_job jobs[] = { { m->ws.gate, width, &w->gate, z, n },
-                                       { m->ws.up, width, &w->up, z, n } };
+    acts_prepare(m, &s->ws->z, n, hidden, in, 2);
+    struct acts z = acts_at(&s->ws->z, 0, hidden);
+    const struct linear_job jobs[] = { { s->ws->gate, width, &w->gate, z, n },
+                                       { s->ws->up, width, &w->up, z, n } };
     linear_run(m, jobs, 2);
-    gate_rows(m, m->ws.act.f32, m->ws.gate, m->ws.up, n, width,
+    gate_rows(m, s->ws->act.f32, s->ws->gate, s->ws->up, n, width,
               m->plan.layer[layer].swiglu_limit);
-    acts_prepare(m, &m->ws.act, n, width, out, 1);
-    linear_run(m, &(struct linear_job){ m->ws.t, hidden, &w->down,
-                                        acts_at(&m->ws.act, 0, width), n }, 1);
+    acts_prepare(m, &s->ws->act, n, width, out, 1);
+    linear_run(m, &(struct linear_job){ s->ws->t, hidden, &w->down,
+                                        acts_at(&s->ws->act, 0, width), n }, 1);
 }
 
 void block_forward(const struct step *s, uint32_t layer)
 {
     const struct layer_weights *w = &s->m->weights.layer[layer];
-    sublayer_begin(s, &w->attn_norm);
+    const struct kept_layer none = { 0 }, *kept = s->kept ? s->kept : &none;
+    struct step f = *s;
+    f.ws = s->ffn_ws;
+    sublayer_begin(s, &w->attn_norm, kept->x_attn);
     attention(s, layer);
-    sublayer_end(s, &w->attn_post_norm);
-    sublayer_begin(s, &w->ffn_norm);
+    sublayer_end(s, &w->attn_post_norm, kept->t_attn);
+    sublayer_begin(&f, &w->ffn_norm, kept->x_ffn);
     if (s->m->plan.layer[layer].sparse)
-        moe_forward(s, layer);
+        moe_forward(&f, layer);
     else
-        ffn_forward(s, layer);
-    sublayer_end(s, &w->ffn_post_norm);
+        ffn_forward(&f, layer);
+    sublayer_end(&f, &w->ffn_post_norm, kept->t_ffn);
 }

@@ -6,6 +6,8 @@
  */
 #include "model/block.h"
 
+enum { ROUTE_GRAIN = 8 };
+
 /* Slots of one row sorted by expert id (top_k is small). */
 static void sort_slots(uint32_t *id, float *weight, uint32_t n)
 {
@@ -20,43 +22,69 @@ static void sort_slots(uint32_t *id, float *weight, uint32_t n)
         }
 }
 
+struct route_task {
+    const struct step *s;
+    const float *bias;
+};
+
+static void route_range(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct route_task *t = arg;
+    const struct moe_router *r = &t->s->m->plan.router;
+    (void)worker;
+    for (size_t row = begin; row < end; row++) {
+        uint32_t *id = t->s->ws->expert + row * r->top_k;
+        float *mix = t->s->ws->mixing + row * r->top_k;
+        moe_route(id, mix, NULL, t->s->ws->router + row * r->n, t->bias, r);
+        sort_slots(id, mix, r->top_k);
+    }
+}
+
 static void route(const struct step *s, uint32_t layer)
 {
     struct model *m = s->m;
-    const struct moe_router *r = &m->plan.router;
     const struct layer_weights *w = &m->weights.layer[layer];
-    const float *bias = w->router_bias.data ? weight_f32(&w->router_bias) : NULL;
-    linear_run(m, &(struct linear_job){ m->ws.router, r->n, &w->router,
-                                        acts_at(&m->ws.z, 0, m->plan.hidden), s->n }, 1);
-    for (size_t row = 0; row < s->n; row++) {
-        uint32_t *id = m->ws.expert + row * r->top_k;
-        float *mix = m->ws.mixing + row * r->top_k;
-        moe_route(id, mix, NULL, m->ws.router + row * r->n, bias, r);
-        sort_slots(id, mix, r->top_k);
-    }
+    struct route_task t = { s, w->router_bias.data ? weight_f32(&w->router_bias) : NULL };
+    linear_run(m, &(struct linear_job){ s->ws->router, m->plan.router.n, &w->router,
+                                        acts_at(&s->ws->z, 0, m->plan.hidden), s->n }, 1);
+    pool_run(m->pool, s->n, ROUTE_GRAIN, route_range, &t);
+}
+
+struct pair_task {
+    const struct step *s;
+    const struct layer_weights *w;
+};
+
+static void copy_range(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct pair_task *t = arg;
+    const struct weight *in[] = { &t->w->gate_e[0], &t->w->up_e[0] };
+    const struct workspace *ws = t->s->ws;
+    uint32_t top_k = t->s->m->plan.router.top_k;
+    (void)worker;
+    for (size_t i = begin; i < end; i++)
+        acts_copy_row(t->s->m, &t->s->ws->pair_z, ws->pair[i], &ws->z, i / top_k,
+                      t->s->m->plan.hidden, in, 2);
 }
 
 /* Counting sort of the pairs by expert, rows ascending inside one; gathers their inputs. */
 static void gather_pairs(const struct step *s, uint32_t layer)
 {
     struct model *m = s->m;
-    const struct layer_weights *w = &m->weights.layer[layer];
-    const struct weight *in[] = { &w->gate_e[0], &w->up_e[0] };
-    uint32_t *first = m->ws.first, n = m->plan.router.n, top_k = m->plan.router.top_k;
+    struct pair_task t = { s, &m->weights.layer[layer] };
+    uint32_t *first = s->ws->first, n = m->plan.router.n, top_k = m->plan.router.top_k;
     size_t pairs = s->n * top_k;
     memset(first, 0, (n + 1) * sizeof *first);
     for (size_t i = 0; i < pairs; i++)
-        first[m->ws.expert[i] + 1]++;
+        first[s->ws->expert[i] + 1]++;
     for (uint32_t e = 0; e < n; e++)
         first[e + 1] += first[e];
-    for (size_t i = 0; i < pairs; i++) {
-        uint32_t at = first[m->ws.expert[i]]++;
-        m->ws.pair[i] = at;
-        acts_copy_row(m, &m->ws.pair_z, at, &m->ws.z, i / top_k, m->plan.hidden, in, 2);
-    }
+    for (size_t i = 0; i < pairs; i++)
+        s->ws->pair[i] = first[s->ws->expert[i]]++;
     for (uint32_t e = n; e > 0; e--)
         first[e] = first[e - 1];
     first[0] = 0;
+    pool_run(m->pool, pairs, ROUTE_GRAIN, copy_range, &t);
 }
 
 /* gate and up of every expert that has rows, and of the shared one. */
@@ -65,21 +93,21 @@ static void run_inputs(const struct step *s, uint32_t layer)
     struct model *m = s->m;
     const struct layer_weights *w = &m->weights.layer[layer];
     size_t hidden = m->plan.hidden, width = m->plan.layer[layer].ffn, n_jobs = 0;
-    struct linear_job *job = m->ws.jobs;
+    struct linear_job *job = s->ws->jobs;
     for (uint32_t e = 0; e < m->plan.router.n; e++) {
-        size_t p0 = m->ws.first[e], rows = m->ws.first[e + 1] - p0;
-        struct acts x = acts_at(&m->ws.pair_z, p0, hidden);
+        size_t p0 = s->ws->first[e], rows = s->ws->first[e + 1] - p0;
+        struct acts x = acts_at(&s->ws->pair_z, p0, hidden);
         if (!rows)
             continue;
-        job[n_jobs++] = (struct linear_job){ m->ws.pair_gate + p0 * width, width, &w->gate_e[e],
+        job[n_jobs++] = (struct linear_job){ s->ws->pair_gate + p0 * width, width, &w->gate_e[e],
                                              x, rows };
-        job[n_jobs++] = (struct linear_job){ m->ws.pair_up + p0 * width, width, &w->up_e[e], x,
+        job[n_jobs++] = (struct linear_job){ s->ws->pair_up + p0 * width, width, &w->up_e[e], x,
                                              rows };
     }
     if (w->gate_s.data) {
-        struct acts z = acts_at(&m->ws.z, 0, hidden);
-        job[n_jobs++] = (struct linear_job){ m->ws.gate, w->gate_s.rows, &w->gate_s, z, s->n };
-        job[n_jobs++] = (struct linear_job){ m->ws.up, w->up_s.rows, &w->up_s, z, s->n };
+        struct acts z = acts_at(&s->ws->z, 0, hidden);
+        job[n_jobs++] = (struct linear_job){ s->ws->gate, w->gate_s.rows, &w->gate_s, z, s->n };
+        job[n_jobs++] = (struct linear_job){ s->ws->up, w->up_s.rows, &w->up_s, z, s->n };
     }
     linear_run(m, job, n_jobs);
 }
@@ -92,23 +120,41 @@ static void run_outputs(const struct step *s, uint32_t layer)
     size_t hidden = m->plan.hidden, width = m->plan.layer[layer].ffn, n_jobs = 0;
     size_t pairs = s->n * m->plan.router.top_k, shared = m->plan.layer[layer].shared_ffn;
     float limit = m->plan.layer[layer].swiglu_limit;
-    struct linear_job *job = m->ws.jobs;
-    gate_rows(m, m->ws.pair_act.f32, m->ws.pair_gate, m->ws.pair_up, pairs, width, limit);
-    acts_prepare(m, &m->ws.pair_act, pairs, width, down, 1);
+    struct linear_job *job = s->ws->jobs;
+    gate_rows(m, s->ws->pair_act.f32, s->ws->pair_gate, s->ws->pair_up, pairs, width, limit);
+    acts_prepare(m, &s->ws->pair_act, pairs, width, down, 1);
     for (uint32_t e = 0; e < m->plan.router.n; e++) {
-        size_t p0 = m->ws.first[e], rows = m->ws.first[e + 1] - p0;
+        size_t p0 = s->ws->first[e], rows = s->ws->first[e + 1] - p0;
         if (rows)
-            job[n_jobs++] = (struct linear_job){ m->ws.pair_out + p0 * hidden, hidden,
+            job[n_jobs++] = (struct linear_job){ s->ws->pair_out + p0 * hidden, hidden,
                                                  &w->down_e[e],
-                                                 acts_at(&m->ws.pair_act, p0, width), rows };
+                                                 acts_at(&s->ws->pair_act, p0, width), rows };
     }
     if (w->gate_s.data) {
-        gate_rows(m, m->ws.act.f32, m->ws.gate, m->ws.up, s->n, shared, limit);
-        acts_prepare(m, &m->ws.act, s->n, shared, down_s, 1);
-        job[n_jobs++] = (struct linear_job){ m->ws.gate, hidden, &w->down_s,
-                                             acts_at(&m->ws.act, 0, shared), s->n };
+        gate_rows(m, s->ws->act.f32, s->ws->gate, s->ws->up, s->n, shared, limit);
+        acts_prepare(m, &s->ws->act, s->n, shared, down_s, 1);
+        job[n_jobs++] = (struct linear_job){ s->ws->shared_out, hidden, &w->down_s,
+                                             acts_at(&s->ws->act, 0, shared), s->n };
     }
     linear_run(m, job, n_jobs);
+}
+
+/* Each row's experts in ascending order, the shared one last. */
+static void combine_range(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct pair_task *t = arg;
+    const struct model *m = t->s->m;
+    const struct workspace *ws = t->s->ws;
+    size_t hidden = m->plan.hidden, top_k = m->plan.router.top_k;
+    (void)worker;
+    memset(ws->t + begin * hidden, 0, (end - begin) * hidden * sizeof(float));
+    for (size_t r = begin; r < end; r++) {
+        float *y = ws->t + r * hidden;
+        for (size_t i = r * top_k; i < (r + 1) * top_k; i++)
+            m->kern->scale_add_fwd(y, ws->mixing[i], ws->pair_out + ws->pair[i] * hidden, hidden);
+        if (t->w->gate_s.data)
+            m->kern->add_fwd(y, ws->shared_out + r * hidden, hidden);
+    }
 }
 
 void moe_forward(const struct step *s, uint32_t layer)
@@ -116,19 +162,11 @@ void moe_forward(const struct step *s, uint32_t layer)
     struct model *m = s->m;
     const struct layer_weights *w = &m->weights.layer[layer];
     const struct weight *in[] = { &w->gate_e[0], &w->up_e[0], &w->gate_s, &w->up_s };
-    size_t hidden = m->plan.hidden, top_k = m->plan.router.top_k;
-    acts_prepare(m, &m->ws.z, s->n, hidden, in, 4);
+    struct pair_task t = { s, w };
+    acts_prepare(m, &s->ws->z, s->n, m->plan.hidden, in, 4);
     route(s, layer);
     gather_pairs(s, layer);
     run_inputs(s, layer);
     run_outputs(s, layer);
-    memset(m->ws.t, 0, s->n * hidden * sizeof(float));
-    for (size_t r = 0; r < s->n; r++) {
-        float *y = m->ws.t + r * hidden;
-        for (size_t i = r * top_k; i < (r + 1) * top_k; i++)
-            m->kern->scale_add_fwd(y, m->ws.mixing[i], m->ws.pair_out + m->ws.pair[i] * hidden,
-                                   hidden);
-        if (w->gate_s.data)
-            m->kern->add_fwd(y, m->ws.gate + r * hidden, hidden);
-    }
+    pool_run(m->pool, s->n, ROUTE_GRAIN, combine_range, &t);
 }

@@ -1,7 +1,7 @@
 /* A step: embed, layers, final norm, head. */
 #include "model/block.h"
 
-static void embed_row(struct model *m, uint32_t token, float *x)
+void embed_row(struct model *m, uint32_t token, float *x)
 {
     const struct weight *e = &m->weights.embed;
     e->type->dequant(x, e->data + (size_t)token * e->row_bytes, e->cols);
@@ -20,16 +20,12 @@ static void angles_row(float *cs, float *sn, uint32_t pos, const float *inv_freq
     }
 }
 
-/* Cosines and sines of every row, once for all layers. */
-static void fill_angles(const struct step *s)
+void fill_angles(const struct model *m, struct workspace *ws, size_t r, uint32_t pos)
 {
-    const struct model *m = s->m;
     for (uint32_t i = 0; i < m->plan.n_ropes; i++) {
         size_t half = m->plan.rope[i].dims / 2;
-        float magnitude = plan_rope_magnitude(&m->plan.rope[i]);
-        for (size_t r = 0; r < s->n; r++)
-            angles_row(m->ws.cs[i] + r * half, m->ws.sn[i] + r * half, s->rows[r].pos,
-                       m->inv_freq[i], half, magnitude);
+        angles_row(ws->cs[i] + r * half, ws->sn[i] + r * half, pos, m->inv_freq[i], half,
+                   plan_rope_magnitude(&m->plan.rope[i]));
     }
 }
 
@@ -73,12 +69,13 @@ static void finish(const struct step *s, const struct weight *norm)
 
 void model_forward(struct model *m, const struct fwd_row *rows, size_t n)
 {
-    struct step s = { m, rows, n };
+    struct step s = step_of(m, rows, n);
     unsigned old = denormals_flush();
     check(n <= m->ws.rows);
     for (size_t r = 0; r < n; r++)
         embed_row(m, rows[r].token, m->ws.x + r * m->plan.hidden);
-    fill_angles(&s);
+    for (size_t r = 0; r < n; r++)
+        fill_angles(m, &m->ws, r, rows[r].pos);
     for (uint32_t i = 0; i < m->plan.n_layers; i++)
         block_forward(&s, i);
     finish(&s, &m->weights.norm);
@@ -87,7 +84,7 @@ void model_forward(struct model *m, const struct fwd_row *rows, size_t n)
 
 void model_forward_mtp(struct model *m, const struct fwd_row *rows, size_t n)
 {
-    struct step s = { m, rows, n };
+    struct step s = step_of(m, rows, n);
     const struct mtp_weights *w = &m->weights.mtp[0];
     const struct weight *fc[] = { &w->fc };
     size_t hidden = m->plan.hidden;
@@ -104,7 +101,8 @@ void model_forward_mtp(struct model *m, const struct fwd_row *rows, size_t n)
     acts_prepare(m, &m->ws.z, n, 2 * hidden, fc, 1);
     linear_run(m, &(struct linear_job){ m->ws.x, hidden, fc[0],
                                         acts_at(&m->ws.z, 0, 2 * hidden), n }, 1);
-    fill_angles(&s);
+    for (size_t r = 0; r < n; r++)
+        fill_angles(m, &m->ws, r, rows[r].pos);
     block_forward(&s, m->plan.n_layers);
     finish(&s, &w->norm);
     denormals_restore(old);

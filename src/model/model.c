@@ -119,10 +119,15 @@ bool model_bind(struct model *m, int n_threads, enum model_numerics numerics, st
     if (!t->n)
         return fail(err, ERR_USAGE, "%s: a description without weights; give the folder or the "
                     ".gguf file to run it", m->path);
+    return weights_bind(&m->weights, &m->plan, t, !m->gguf.n_files, m->path, err)
+           && open_tokenizer(m, err) && model_ready(m, n_threads, numerics, err);
+}
+
+bool model_ready(struct model *m, int n_threads, enum model_numerics numerics, struct err *err)
+{
     m->numerics = numerics;
     m->kern = kern_get(cpu_level_chosen());
-    if (!weights_bind(&m->weights, &m->plan, t, !m->gguf.n_files, m->path, err)
-        || !take_ropes(m, err) || !open_tokenizer(m, err))
+    if (!take_ropes(m, err))
         return false;
     m->pool = pool_open(n_threads, err);
     return m->pool != NULL;

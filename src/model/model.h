@@ -14,6 +14,7 @@
 #include "kern/kern.h"
 #include "text/text.h"
 
+#include "model/batch.h"
 #include "model/config.h"
 #include "model/config_out.h"
 #include "model/convert/convert.h"
@@ -25,6 +26,7 @@
 #include "model/plan.h"
 #include "model/recipe.h"
 #include "model/synth.h"
+#include "model/train_pass.h"
 #include "model/weights.h"
 #include "model/workspace.h"
 
@@ -57,6 +59,10 @@ bool model_open_plan(struct model *m, const char *path, struct err *err);
 
 /* Then the weights: names and shapes checked, tokenizer opened, kernels and threads ready. */
 bool model_bind(struct model *m, int n_threads, enum model_numerics numerics, struct err *err);
+
+/* Instead of model_bind() for weights that are not in a file (train/params.h): kernels, threads
+ * and RoPE's frequencies; the caller then fills m->weights. */
+bool model_ready(struct model *m, int n_threads, enum model_numerics numerics, struct err *err);
 
 void model_close(struct model *m);        /* a zeroed struct is fine */
 

@@ -49,6 +49,16 @@ bool weights_bind(struct weights *w, const struct plan *p, const struct tensors 
                   const char *file, struct err *err);
 void weights_release(struct weights *w);
 
+/* Tables for weights without a file: shapes set, type F32, data NULL. */
+bool weights_shape(struct weights *w, const struct plan *p, struct err *err);
+
+/* Every weight the plan has, in the table's order (those of the model, then layer by layer),
+ * each expert's alone, until fn returns false; whether it never did.  A tied head is not
+ * visited: it is the embedding. */
+typedef bool weight_fn(void *arg, const struct weight_row *row, uint32_t layer, uint32_t expert,
+                       struct weight *w);
+bool weights_each(struct weights *w, const struct plan *p, weight_fn *fn, void *arg);
+
 static inline const float *weight_f32(const struct weight *w)
 {
     return (const float *)(const void *)w->data;

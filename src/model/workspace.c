@@ -1,22 +1,7 @@
+#include "model/carve.h"
 #include "model/model.h"
 
 #include <inttypes.h>
-
-/* Hands out pieces of one block; with base NULL it only adds up. */
-struct carver {
-    uint8_t *base;
-    uint64_t at;
-    bool overflow;
-};
-
-static void *carve(struct carver *c, uint64_t n, uint64_t size)
-{
-    uint64_t bytes, begin = c->at;
-    if (!mul_u64(n, size, &bytes) || !add_u64(bytes, 63, &bytes)
-        || !add_u64(c->at, bytes & ~63ull, &c->at))
-        c->overflow = true;
-    return c->base && !c->overflow ? c->base + begin : NULL;
-}
 
 static struct acts_buf carve_acts(struct carver *c, uint64_t rows, uint64_t k)
 {
@@ -85,6 +70,7 @@ static void carve_all(struct carver *c, struct workspace *ws, const struct plan 
         ws->sn[i] = carve(c, rows * p->rope[i].dims / 2, sizeof(float));
     }
     ws->gate = carve(c, rows * w.ffn, sizeof(float));
+    ws->shared_out = ws->gate;
     ws->up = carve(c, rows * w.ffn, sizeof(float));
     ws->act = carve_acts(c, rows, w.ffn);
     carve_moe(c, ws, p, rows);

@@ -41,6 +41,7 @@ struct workspace {
     float *pair_gate, *pair_up;           /* [pairs][expert FFN width] */
     struct acts_buf pair_act;
     float *pair_out;                      /* [pairs][hidden] */
+    float *shared_out;                    /* [rows][hidden]; in a serving step it is gate */
     struct linear_job *jobs;              /* [2 * experts + 4] */
     float *logits;                        /* [HEAD_ROWS][vocab] */
     float *panel;                         /* [threads][PANEL_ROWS][widest k] f32 weights */

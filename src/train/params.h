@@ -47,11 +47,11 @@ struct params {
 };
 
 /* Bytes that params_open would take. */
-uint64_t params_bytes(const struct plan *p, bool bf16, bool muon);
+uint64_t params_bytes(const struct plan *p, bool in_bf16, bool muon);
 
 /* m: after model_open_plan(); becomes ready to run (kernels, threads).  Masters are zero,
  * gains one. */
-bool params_open(struct params *ps, struct model *m, int n_threads, bool bf16, bool muon,
+bool params_open(struct params *ps, struct model *m, int n_threads, bool in_bf16, bool muon,
                  struct err *err);
 void params_close(struct params *ps);     /* before model_close(m) */
 

@@ -1,0 +1,264 @@
+/* Memory of a training pass. */
+#include "model/train/tape.h"
+
+#include "model/carve.h"
+#include "model/linear_bwd.h"
+
+#include <inttypes.h>
+
+struct widths {
+    uint64_t hidden, q, kv, ffn, experts, expert_ffn, top_k, jobs, rounded;
+};
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static struct widths widths_of(const struct plan *p)
+{
+    struct widths w = { .hidden = p->hidden, .q = (uint64_t)p->n_heads * p->head_dim,
+                        .kv = (uint64_t)p->n_kv_heads * p->head_dim, .experts = p->router.n,
+                        .expert_ffn = p->expert_ffn, .top_k = p->router.top_k };
+    for (uint32_t i = 0; i < plan_all_layers(p); i++)
+        w.ffn = larger(w.ffn, p->layer[i].sparse ? p->layer[i].shared_ffn : p->layer[i].ffn);
+    w.jobs = 2 * w.experts + 8;
+    uint64_t pairs = w.top_k * larger(w.hidden, 2 * w.expert_ffn);
+    w.rounded = larger(w.q + 2 * w.kv, pairs + larger(w.hidden, 2 * w.ffn) + w.experts);
+    return w;
+}
+
+static struct acts_buf carve_acts(struct carver *c, uint64_t rows, uint64_t k)
+{
+    return (struct acts_buf){ .f32 = carve(c, rows * k, sizeof(float)),
+                              .b16 = carve(c, rows * k, sizeof(bf16)) };
+}
+
+static float *floats(struct carver *c, uint64_t rows, uint64_t k)
+{
+    return carve(c, rows * k, sizeof(float));
+}
+
+static void carve_shared(struct carver *c, struct workspace *ws, const struct plan *p,
+                         const struct widths *w, uint64_t rows)
+{
+    ws->rows = (size_t)rows;
+    ws->x = floats(c, rows, w->hidden);
+    ws->t = floats(c, rows, w->hidden);
+    for (uint32_t i = 0; i < p->n_ropes; i++) {
+        ws->cs[i] = floats(c, rows, p->rope[i].dims / 2);
+        ws->sn[i] = floats(c, rows, p->rope[i].dims / 2);
+    }
+    ws->jobs = carve(c, w->jobs, sizeof *ws->jobs);
+}
+
+static void carve_attn(struct carver *c, struct workspace *ws, const struct widths *w,
+                       uint64_t rows)
+{
+    ws->z = carve_acts(c, rows, w->hidden);
+    ws->q = floats(c, rows, w->q);
+    ws->k = floats(c, rows, w->kv);
+    ws->v = floats(c, rows, w->kv);
+    ws->mix = carve_acts(c, rows, w->q);
+}
+
+static void carve_experts(struct carver *c, struct workspace *ws, const struct widths *w,
+                          uint64_t rows)
+{
+    uint64_t pairs = rows * w->top_k;
+    ws->router = floats(c, rows, w->experts);
+    ws->expert = carve(c, pairs, sizeof(uint32_t));
+    ws->mixing = floats(c, pairs, 1);
+    ws->pair = carve(c, pairs, sizeof(uint32_t));
+    ws->first = carve(c, w->experts + 1, sizeof(uint32_t));
+    ws->pair_z = carve_acts(c, pairs, w->hidden);
+    ws->pair_gate = floats(c, pairs, w->expert_ffn);
+    ws->pair_up = floats(c, pairs, w->expert_ffn);
+    ws->pair_act = carve_acts(c, pairs, w->expert_ffn);
+    ws->pair_out = floats(c, pairs, w->hidden);
+    ws->shared_out = floats(c, rows, w->hidden);
+}
+
+static void carve_ffn(struct carver *c, struct workspace *ws, const struct widths *w,
+                      uint64_t width, bool sparse, uint64_t rows)
+{
+    ws->z = carve_acts(c, rows, w->hidden);
+    ws->gate = floats(c, rows, width);
+    ws->up = floats(c, rows, width);
+    ws->act = carve_acts(c, rows, width);
+    if (sparse)
+        carve_experts(c, ws, w, rows);
+}
+
+static void carve_kept(struct carver *c, struct kept_layer *k, const struct plan *p,
+                       const struct widths *w, bool qk_norm, uint64_t rows)
+{
+    *k = (struct kept_layer){ .x_attn = floats(c, rows, w->hidden),
+                              .x_ffn = floats(c, rows, w->hidden),
+                              .lse = floats(c, rows, p->n_heads) };
+    if (p->norms & NORM_POST) {
+        k->t_attn = floats(c, rows, w->hidden);
+        k->t_ffn = floats(c, rows, w->hidden);
+    }
+    if (qk_norm) {
+        k->q = floats(c, rows, w->q);
+        k->k = floats(c, rows, w->kv);
+    }
+}
+
+/* For losses alone all layers share one pair of workspaces. */
+static void carve_layers(struct carver *c, struct tape *t, const struct widths *w,
+                         const struct workspace *shared)
+{
+    const struct plan *p = &t->m->plan;
+    struct workspace one_attn = *shared, one_ffn = *shared;
+    if (!t->backward) {
+        carve_attn(c, &one_attn, w, t->rows);
+        carve_ffn(c, &one_ffn, w, w->ffn, w->experts > 0, t->rows);
+    }
+    for (uint32_t i = 0; i < plan_all_layers(p); i++) {
+        const struct layer_plan *l = &p->layer[i];
+        struct workspace attn = one_attn, ffn = one_ffn;
+        struct kept_layer kept = { 0 };
+        if (t->backward) {
+            carve_attn(c, &attn, w, t->rows);
+            carve_ffn(c, &ffn, w, l->sparse ? l->shared_ffn : l->ffn, l->sparse, t->rows);
+            carve_kept(c, &kept, p, w, l->qk_norm, t->rows);
+        }
+        if (c->base) {
+            t->attn[i] = attn;
+            t->ffn[i] = ffn;
+            t->kept[i] = kept;
+        }
+    }
+}
+
+static void carve_end(struct carver *c, struct tape *t, struct tape_end *e)
+{
+    e->x = floats(c, t->rows, t->m->plan.hidden);
+    e->h = carve_acts(c, t->rows, t->m->plan.hidden);
+    if (t->backward)
+        e->dh = floats(c, t->rows, t->m->plan.hidden);
+}
+
+static void carve_grads(struct carver *c, struct tape *t, const struct widths *w)
+{
+    const struct plan *p = &t->m->plan;
+    struct tape_grads *d = &t->d;
+    uint64_t rows = t->rows, pairs = rows * w->top_k;
+    uint64_t chunks = (rows + GAIN_ROWS - 1) / GAIN_ROWS;
+    d->x = floats(c, rows, w->hidden);
+    d->z = floats(c, rows, w->hidden);
+    d->t = floats(c, rows, w->hidden);
+    d->q = floats(c, rows, w->q);
+    d->k = floats(c, rows, w->kv);
+    d->v = floats(c, rows, w->kv);
+    d->mix = floats(c, rows, w->q);
+    d->gate = floats(c, rows, w->ffn);
+    d->up = floats(c, rows, w->ffn);
+    d->act = floats(c, rows, w->ffn);
+    d->pair_z = floats(c, pairs, w->hidden);
+    d->pair_out = floats(c, pairs, w->hidden);
+    d->pair_gate = floats(c, pairs, w->expert_ffn);
+    d->pair_up = floats(c, pairs, w->expert_ffn);
+    d->pair_act = floats(c, pairs, w->expert_ffn);
+    d->mixing = floats(c, pairs, 1);
+    d->router = floats(c, rows, w->experts);
+    d->mtp_in = floats(c, p->n_mtp ? rows : 0, 2 * w->hidden);
+    d->gain = floats(c, chunks, larger(w->hidden, p->head_dim));
+    d->rounded = carve(c, larger(rows * w->rounded, LOSS_ROWS * (uint64_t)p->vocab), sizeof(bf16));
+    d->jobs = carve(c, w->jobs, sizeof *d->jobs);
+    for (uint32_t i = 0; i < p->n_ropes; i++)
+        t->sn_back[i] = floats(c, rows, p->rope[i].dims / 2);
+    t->order = carve(c, 2 * rows, sizeof(uint32_t));
+    t->token_first = carve(c, p->vocab + 1ull, sizeof(uint32_t));
+}
+
+static void carve_all(struct carver *c, struct tape *t)
+{
+    const struct plan *p = &t->m->plan;
+    struct widths w = widths_of(p);
+    struct workspace shared = { 0 };
+    size_t layers = plan_all_layers(p);
+    t->attn = carve(c, layers, sizeof *t->attn);
+    t->ffn = carve(c, layers, sizeof *t->ffn);
+    t->kept = carve(c, layers, sizeof *t->kept);
+    t->docs.first = carve(c, t->rows + 1, sizeof *t->docs.first);
+    t->docs.span = carve(c, t->rows, sizeof *t->docs.span);
+    carve_shared(c, &shared, p, &w, t->rows);
+    carve_layers(c, t, &w, &shared);
+    carve_end(c, t, &t->main);
+    if (p->n_mtp) {
+        carve_end(c, t, &t->mtp);
+        t->mtp_embed = floats(c, t->rows, w.hidden);
+        t->mtp_in = carve_acts(c, t->rows, 2 * w.hidden);
+    }
+    t->logits = floats(c, LOSS_ROWS, p->vocab);
+    t->row_loss = carve(c, t->rows, sizeof(double));
+    t->row_lse = carve(c, t->rows, sizeof(double));
+    t->scores = floats(c, t->rows, w.experts);
+    t->seq_balance = carve(c, t->n_rows, sizeof(double));
+    t->seq_entropy = carve(c, t->n_rows, sizeof(double));
+    t->seq_load = carve(c, t->n_rows * w.experts, sizeof(uint64_t));
+    if (t->backward)
+        carve_grads(c, t, &w);
+}
+
+static struct tape shape_of(struct model *m, size_t n_rows, size_t context, bool backward)
+{
+    return (struct tape){ .m = m, .n_rows = n_rows, .context = context, .rows = n_rows * context,
+                          .backward = backward };
+}
+
+uint64_t tape_bytes(const struct model *m, size_t n_rows, size_t context, bool backward)
+{
+    struct model plan_only = *m;
+    struct carver c = { 0 };
+    struct tape t = shape_of(&plan_only, n_rows, context, backward);
+    if (context && n_rows > UINT32_MAX / 2 / context)
+        return UINT64_MAX;
+    carve_all(&c, &t);
+    return c.overflow || c.at > UINT64_MAX / 4 ? UINT64_MAX : c.at;
+}
+
+struct tape *tape_open(struct model *m, size_t n_rows, size_t context, bool backward,
+                       struct err *err)
+{
+    uint64_t n = tape_bytes(m, n_rows, context, backward);
+    struct tape *t = mem_take(1, sizeof *t);
+    void *memory = t && n < SIZE_MAX / 2 ? space_take((size_t)n) : NULL;
+    if (!memory) {
+        mem_give(t);
+        fail(err, ERR_MEMORY, "cannot reserve %" PRIu64 " bytes for passes of %zu rows of %zu "
+             "tokens; use fewer rows at a time", n, n_rows, context);
+        return NULL;
+    }
+    struct carver c = { .base = memory };
+    *t = shape_of(m, n_rows, context, backward);
+    t->memory = memory;
+    t->n_bytes = n;
+    carve_all(&c, t);
+    return t;
+}
+
+void tape_close(struct tape *t)
+{
+    if (!t)
+        return;
+    space_give(t->memory, (size_t)t->n_bytes);
+    mem_give(t);
+}
+
+struct step tape_step(struct tape *t, uint32_t layer)
+{
+    return (struct step){ .m = t->m, .n = t->n, .ws = &t->attn[layer], .ffn_ws = &t->ffn[layer],
+                          .docs = &t->docs, .kept = t->backward ? &t->kept[layer] : NULL };
+}
+
+size_t plan_sparse_layers(const struct plan *p)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < p->n_layers; i++)
+        n += p->layer[i].sparse;
+    return n;
+}
