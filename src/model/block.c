@@ -142,7 +142,8 @@ static void store_row(const struct attn_task *t, size_t r)
     const struct kv_layer *kv = &row->kv->layer[t->layer];
     size_t hd = p->head_dim, row_bytes = kv_row_bytes(row->kv->type, hd);
     size_t slot = row->pos % kv->ring;
-    const float *k = t->s->ws->k + r * p->n_kv_heads * hd, *v = t->s->ws->v + r * p->n_kv_heads * hd;
+    const float *k = t->s->ws->k + r * p->n_kv_heads * hd;
+    const float *v = t->s->ws->v + r * p->n_kv_heads * hd;
     for (size_t h = 0; h < p->n_kv_heads; h++) {
         size_t at = (h * kv->ring + slot) * row_bytes;
         m->kern->kv_store((uint8_t *)kv->k + at, row->kv->type, k + h * hd, hd);

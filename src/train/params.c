@@ -271,7 +271,8 @@ bool params_copy_from(struct params *ps, const struct model *from, struct err *e
     const struct plan *a = &ps->model->plan, *b = &from->plan;
     if (a->family != b->family || a->n_layers != b->n_layers || a->n_mtp != b->n_mtp
         || a->router.n != b->router.n || a->tied != b->tied)
-        return fail(err, ERR_FORMAT, "%s has another structure than the model to train", from->path);
+        return fail(err, ERR_FORMAT, "%s has another structure than the model to train",
+                    from->path);
     struct weights view = from->weights;
     struct copying c = { ps, 0, err };
     if (!weights_each(&view, b, copy_one, &c))

@@ -53,8 +53,8 @@ static void sequence_range(void *arg, size_t begin, size_t end, int worker)
         for (size_t i = 0; i < used * r->top_k; i++)
             load[ids[i]]++;
         t->seq_entropy[s] = entropy_of(scores, used, r->n);
-        double alpha = d ? k->o->balance : 1, loss = moe_balance(d, scores, r->n, ids, used, alpha, r);
-        t->seq_balance[s] = loss / alpha;
+        double alpha = d ? k->o->balance : 1;
+        t->seq_balance[s] = moe_balance(d, scores, r->n, ids, used, alpha, r) / alpha;
     }
 }
 
