@@ -1,10 +1,12 @@
 /*
  * make_corpus FOLDER: writes the valid files (ok-*) of the fuzz corpora into
- * FOLDER/gguf, safetensors, tokenizer, gguf_tokenizer and session, which must exist.  The lies
- * beside them come from the format tests (KEXA_KEEP_LIES); `make fuzz-corpora` does both.
+ * FOLDER/gguf, safetensors, tokenizer, gguf_tokenizer, session and checkpoint, which must
+ * exist.  Lies about the first two come from the format tests (KEXA_KEEP_LIES); `make
+ * fuzz-corpora` does both.
  */
 #include "../unit/format/gguf_build.h"
 #include "session_rig.h"
+#include "train/checkpoint_file.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -213,6 +215,45 @@ static void make_session(void)
     session_rig_close(s);
 }
 
+/* A byte of a checkpoint is another; the target makes the checksums right. */
+static void keep_checkpoint_lie(const char *name, const struct buf *good, size_t at, int value)
+{
+    struct buf file = { 0 };
+    buf_put(&file, good->at, good->len);
+    check(buf_ok(&file, NULL));
+    file.at[at] = (char)value;
+    keep(name, &file);
+}
+
+static void make_checkpoint(void)
+{
+    float weights[33] = { 1, 2, 3 };
+    const struct checkpoint_part parts[] = {
+        { "model.embed_tokens.weight", weights, sizeof weights }, { "none", NULL, 0 },
+        { "loader", weights, 5 } };
+    struct file_out out;
+    char path[1024];
+    for (size_t n = 0; n <= 3; n += 3) {
+        snprintf(path, sizeof path, "%s/checkpoint/ok-%zu", root, n);
+        check(file_out_begin(&out, path, NULL)
+              && checkpoint_file_write(&out, 7, bytes_of("{\"recipe\":\"a = 1\\n\"}"), parts, n,
+                                       NULL)
+              && file_out_end(&out, NULL));
+    }
+    struct buf good = { 0 };
+    check(file_read(&good, path, 1 << 20, NULL));
+    keep_checkpoint_lie("checkpoint/lie-version", &good, 8, 2);
+    keep_checkpoint_lie("checkpoint/lie-sections", &good, 12, 4);
+    keep_checkpoint_lie("checkpoint/lie-file-bytes", &good, 24, 65);
+    keep_checkpoint_lie("checkpoint/lie-json", &good, 34, 1);
+    keep_checkpoint_lie("checkpoint/lie-table", &good, 40, 0);
+    keep_checkpoint_lie("checkpoint/lie-place", &good, 64 + 20, 64);
+    keep_checkpoint_lie("checkpoint/lie-bytes", &good, 64 + 20 + 8, 255);
+    keep_checkpoint_lie("checkpoint/lie-no-name", &good, 64 + 20 + 24, 0);
+    keep_checkpoint_lie("checkpoint/lie-padding", &good, good.len - 1, 1);
+    buf_release(&good);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -223,6 +264,7 @@ int main(int argc, char **argv)
     make_gguf();
     make_safetensors();
     make_session();
+    make_checkpoint();
     make_tokenizer_json("tokenizer/ok-gpt2", "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
                         "\"use_regex\":true}", "null", "null");
     make_tokenizer_json("tokenizer/ok-smollm", "{\"type\":\"Sequence\",\"pretokenizers\":["
