@@ -90,7 +90,8 @@ $(BUILD)/tests/unit/text/tokenize_lines: $(BUILD)/tests/unit/text/tokenize_lines
                                          $(BUILD)/libkexa.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-tests: $(TESTS) $(BUILD)/tests/unit/text/tokenize_lines $(BUILD)/tests/unit/format/dump_tensors
+tests: $(TESTS) $(BUILD)/tests/unit/text/tokenize_lines $(BUILD)/tests/unit/train/write_run \
+    $(BUILD)/tests/unit/format/dump_tensors
 
 # What kexa reads from a model file, as JSON (tests/e2e/test_formats.py compares it).
 $(BUILD)/tests/unit/format/dump_tensors: $(BUILD)/tests/unit/format/dump_tensors.o \
@@ -105,6 +106,10 @@ $(FORMAT_TESTS): $(BUILD)/tests/unit/format/gguf_build.o $(BUILD)/tests/unit/for
 # The tests of training make files too.
 TRAIN_TESTS := $(filter $(BUILD)/tests/unit/train/%,$(TESTS))
 $(TRAIN_TESTS): $(BUILD)/tests/unit/format/scratch.o
+
+# What tests/e2e/test_report.py drives; it has its own main.
+$(BUILD)/tests/unit/train/write_run: $(BUILD)/tests/unit/train/write_run.o $(BUILD)/libkexa.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # Fuzzing.  fuzz-corpus: every file of tests/fuzz/corpus and FUZZ_RUNS mutations per target,
 # under sanitizers; its last line counts the targets.  soak-fuzz: libFuzzer by the clock.

@@ -4,12 +4,14 @@
 #ifndef KEXA_BASE_SYSINFO_H
 #define KEXA_BASE_SYSINFO_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 uint64_t sys_memory_available(void);      /* bytes; UINT64_MAX if unknown */
 uint64_t sys_memory_limit(void);          /* cgroup or RLIMIT_AS limit; UINT64_MAX if none */
 uint64_t sys_disk_free(const char *path); /* bytes this process may still write in the folder of
                                              the file `path`; UINT64_MAX if unknown */
+void sys_cpu_name(char *out, size_t size); /* as the system calls it, or "unknown" */
 int sys_cpus(void);                       /* CPUs this process may run on, >= 1 */
 
 #endif

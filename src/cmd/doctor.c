@@ -20,25 +20,6 @@ static const struct opt doctor_opts[] = {
     O_END
 };
 
-/* The first "name : value" of /proc/cpuinfo. */
-static void cpu_model_name(char *out, size_t size)
-{
-    char line[512];
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    snprintf(out, size, "unknown");
-    while (f && fgets(line, sizeof line, f)) {
-        char *value = strchr(line, ':');
-        if (strncmp(line, "model name", 10) || !value)
-            continue;
-        value += 1 + strspn(value + 1, " ");
-        value[strcspn(value, "\n")] = 0;
-        snprintf(out, size, "%s", value);
-        break;
-    }
-    if (f)
-        fclose(f);
-}
-
 /* CPUs' worth of time the control group grants (cpu.max); 0 when it sets no limit. */
 static double cpu_quota(void)
 {
@@ -99,7 +80,7 @@ static void find_other_problems(json_t *list)
 static json_t *examine(void)
 {
     char cpu[256];
-    cpu_model_name(cpu, sizeof cpu);
+    sys_cpu_name(cpu, sizeof cpu);
     json_t *problems = json_array();
     find_cpu_problems(problems);
     find_other_problems(problems);

@@ -6,6 +6,7 @@
  *   schedule    learning rate, spike guard     flops  operations counted
  *   step_stats  what a step was
  *   checkpoint  all of its state in a file
+ *   run_log     what a run did, a line a step; tensorboard the same for TensorBoard
  */
 #ifndef KEXA_TRAIN_TRAIN_H
 #define KEXA_TRAIN_TRAIN_H
@@ -13,8 +14,10 @@
 #include "train/checkpoint.h"
 #include "train/flops.h"
 #include "train/params.h"
+#include "train/run_log.h"
 #include "train/schedule.h"
 #include "train/step_stats.h"
+#include "train/tensorboard.h"
 #include "train/train_recipe.h"
 
 #endif
