@@ -121,7 +121,8 @@ def main():
     parser.add_argument("--probe")
     parser.add_argument("--smollm2")
     o = parser.parse_args()
-    for config in sorted(TREE.glob("tests/gold/*/*/config.json")):
+    for tokens in sorted(TREE.glob("tests/gold/*/*/tokens.npy")):
+        config = tokens.with_name("config.json")
         with tempfile.TemporaryDirectory() as work:
             model = json.loads(config.read_text())["model_type"]
             try:
