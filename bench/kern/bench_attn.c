@@ -1,7 +1,7 @@
 /*
  * bench_attn: attention over many queries, forward and backward, of one KV head: GFLOP/s of the
  * visible pairs (4 hd operations each forward, 10 hd backward) and the share of this core's
- * fma roof, measured in turn with the kernel.
+ * roof, measured in turn with the kernel: roof_fma, and roof_bf16 for class bf16.
  *
  *     bench_attn [OP|all] [LEVEL|all]
  *
@@ -17,7 +17,7 @@
 
 #include "kern/kern.h"
 
-enum { PAIRS = 7, ROUNDS = 4000 };
+enum { PAIRS = 7, ROUNDS = 4000, TILE_ROUNDS = 2000 };
 
 /* Shapes: a prompt of one head group, training documents with and without a window. */
 static const struct shape {
@@ -66,7 +66,7 @@ static void run_bwd_bf16(struct bench *b)
     b->k->attn_bwd_bf16(&b->bwd);
 }
 
-/* Operations per second of roof_fma at the best level of this machine. */
+/* Operations per second at the best level of this machine. */
 static double fma_rate(void)
 {
     static float acc[ROOF_LANES];
@@ -75,8 +75,18 @@ static double fma_rate(void)
     return 2.0 * ROOF_LANES * ROUNDS / (cpu_now() - start);
 }
 
+static double tile_rate(void)
+{
+    static float acc[ROOF_TILE];
+    static bf16 x[ROOF_STEPS * ROOF_TILE];
+    double start = cpu_now();
+    kern_get(cpu_level_detect())->roof_bf16(acc, x, x, TILE_ROUNDS);
+    return 2.0 * 32 * ROOF_TILE * TILE_ROUNDS / (cpu_now() - start);
+}
+
 /* Median seconds of a call, and median share of the roof measured right after it. */
-static double measure(void (*fn)(struct bench *), struct bench *b, double work, double *share)
+static double measure(void (*fn)(struct bench *), struct bench *b, double work,
+                      double (*roof)(void), double *share)
 {
     double t[PAIRS], part[PAIRS], start;
     size_t calls = 1;
@@ -88,7 +98,7 @@ static double measure(void (*fn)(struct bench *), struct bench *b, double work, 
         for (size_t c = 0; c < calls; c++)
             fn(b);
         t[i] = (cpu_now() - start) / (double)calls;
-        part[i] = work / t[i] / fma_rate();
+        part[i] = work / t[i] / roof();
     }
     qsort(t, PAIRS, sizeof *t, by_value);
     qsort(part, PAIRS, sizeof *part, by_value);
@@ -147,9 +157,10 @@ static const struct op {
     const char *name;
     void (*run)(struct bench *);
     double per_pair;                      /* operations, in units of hd */
+    double (*roof)(void);
 } ops[] = {
-    { "attn_rows_fwd", run_rows, 4 }, { "attn_bwd", run_bwd, 10 },
-    { "attn_bwd_bf16", run_bwd_bf16, 10 }, { 0 }
+    { "attn_rows_fwd", run_rows, 4, fma_rate }, { "attn_bwd", run_bwd, 10, fma_rate },
+    { "attn_bwd_bf16", run_bwd_bf16, 10, tile_rate }, { 0 }
 };
 
 static void bench_level(const struct kernels *k, const char *level, const char *only)
@@ -162,9 +173,9 @@ static void bench_level(const struct kernels *k, const char *level, const char *
             double work = b.pairs * op->per_pair * (double)s->hd, share;
             if ((only && strcmp(only, op->name) != 0) || (op->run != run_rows && s->first))
                 continue;
-            double t = measure(op->run, &b, work, &share);
+            double t = measure(op->run, &b, work, op->roof, &share);
             printf("%-13s %-6s hd=%-3zu heads=%zu rows=%-4zu from %-4zu window=%-3u %9.0f us "
-                   "%7.1f GFLOP/s %5.1f%% of fma\n", op->name, level, s->hd, s->n_q, s->n,
+                   "%7.1f GFLOP/s %5.1f%% of roof\n", op->name, level, s->hd, s->n_q, s->n,
                    s->first, s->window, t * 1e6, work / t * 1e-9, 100 * share);
         }
         end_shape(&b);

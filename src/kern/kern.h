@@ -44,7 +44,6 @@
     X(attn_row_fwd)     /* attn  */ \
     X(attn_rows_fwd)    /* attn  */ \
     X(attn_bwd)         /* attn  */ \
-    X(attn_bwd_bf16)    /* attn  */ \
     X(kv_store)         /* attn  */ \
     X(roof_read)        /* roof: what the machine can do */ \
     X(roof_fma)         \
@@ -71,6 +70,7 @@
 
 /* These have a function of their own at level amx. */
 #define KERNELS_TILES(X) \
+    X(attn_bwd_bf16)    /* attn  */ \
     X(roof_bf16)        /* roof  */ \
     X(gemm_bf16)        /* gemm  */ \
     X(gemm_bf16_dx)     /* gemm_bwd */ \

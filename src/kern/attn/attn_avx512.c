@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kern/act/exp_f32_avx512.h"
+#include "kern/attn/attn_tree_avx512.h"
 #include "kern/half_bits.h"
 #include "kern/norm/chains_avx512.h"
 
@@ -72,42 +73,6 @@ INLINE __m512 load_kv(const char *row, size_t i, __mmask16 m, enum kv_type t)
     if (t == KV_F16)
         return _mm512_cvtph_ps(h);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
-}
-
-/*
- * Adds up 16 chains for 16 keys: lane j of the result is the tree of chains.h over part[j].
- * Each step adds the upper to the lower half of two registers and packs both sums in one.
- */
-INLINE __m512 halves(__m512 x, __m512 y)
-{
-    return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xee));
-}
-
-INLINE __m512 quarters(__m512 x, __m512 y)
-{
-    return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd));
-}
-
-INLINE __m512 pairs(__m512 x, __m512 y)
-{
-    return _mm512_add_ps(_mm512_shuffle_ps(x, y, 0x44), _mm512_shuffle_ps(x, y, 0xee));
-}
-
-INLINE __m512 singles(__m512 x, __m512 y)
-{
-    return _mm512_add_ps(_mm512_shuffle_ps(x, y, 0x88), _mm512_shuffle_ps(x, y, 0xdd));
-}
-
-/* Keys i, i+4, i+8, i+12 down to four partial sums each, one key per 128 bits. */
-INLINE __m512 four_keys(const __m512 *part, int i)
-{
-    return quarters(halves(part[i], part[i + 4]), halves(part[i + 8], part[i + 12]));
-}
-
-static __m512 tree_x16(const __m512 part[GROUP])
-{
-    return singles(pairs(four_keys(part, 0), four_keys(part, 1)),
-                   pairs(four_keys(part, 2), four_keys(part, 3)));
 }
 
 INLINE void quad_store(__m512 *to, struct quad x)

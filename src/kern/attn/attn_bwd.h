@@ -62,6 +62,6 @@ typedef void attn_bwd_fn(const struct attn_bwd *a);
 typedef attn_bwd_fn attn_bwd_bf16_fn;
 
 attn_bwd_fn attn_bwd_c, attn_bwd_avx2, attn_bwd_avx512;
-attn_bwd_fn attn_bwd_bf16_c, attn_bwd_bf16_avx2, attn_bwd_bf16_avx512;
+attn_bwd_fn attn_bwd_bf16_c, attn_bwd_bf16_avx2, attn_bwd_bf16_avx512, attn_bwd_bf16_amx;
 
 #endif

@@ -1,0 +1,305 @@
+#include "kern/attn/attn_bwd.h"
+
+#if defined(__x86_64__)
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "kern/act/exp_f32_avx512.h"
+#include "kern/attn/attn_bwd_rows.h"
+#include "kern/attn/attn_tree_avx512.h"
+#include "kern/gemm/gemm_tiles_amx.h"
+
+/*
+ * The gradients of attention with AMX tiles.  A block of K_TILES * 32 keys is rounded and laid
+ * out once; every head's blocks of Q_TILES * 32 queries that see it come by.  For each tile
+ * of 32 queries by 32 keys:
+ *     S = Q K^T, dP = dout V^T     operands from L1 and L2, 2 x 4 KiB of sums to L1
+ *     P, dS                        vectors of 16 keys; both turned for the next step
+ *     dV += P^T dout, dK += dS^T Q, dQ += dS K
+ * dK and dV of the block stay in L2; dQ goes to its place.  At hd 64 the tiles take 640 cycles
+ * and the exponentials about 800, so they are what bounds the speed; at hd 128 the tiles.
+ */
+enum {
+    T = ATTN_BWD_TILE, K_TILES = 4, Q_TILES = 2, HD_MAX = 256, STEPS_MAX = HD_MAX / T,
+    KEYS = K_TILES * T, QUERIES = Q_TILES * T
+};
+
+_Static_assert((int)T == (int)TILE_K && (int)T == (int)SIDE, "a tile is one step of TDPBF16PS");
+
+/* Operands of one step (32 by 32 bf16, STEP_BYTES) as gemm_tiles_amx.h lays them out. */
+struct step {
+    _Alignas(64) uint8_t bytes[STEP_BYTES];
+};
+
+struct keys {
+    size_t j0, tiles;                                    /* first position; tiles with keys */
+    struct step k_along[K_TILES][STEPS_MAX], v_along[K_TILES][STEPS_MAX];
+    struct step k_across[STEPS_MAX][K_TILES];
+    _Alignas(64) float dk[KEYS * HD_MAX], dv[KEYS * HD_MAX];         /* [KEYS][wide] */
+};
+
+struct queries {
+    size_t i0, g, tiles;
+    _Alignas(64) bf16 q[QUERIES * HD_MAX], dout[QUERIES * HD_MAX];   /* [QUERIES][wide] */
+    struct step q_across[STEPS_MAX][Q_TILES], dout_across[STEPS_MAX][Q_TILES];
+    struct step ds[Q_TILES][K_TILES];                    /* rows are queries */
+    struct step p_turned[K_TILES][Q_TILES], ds_turned[K_TILES][Q_TILES];
+    _Alignas(64) float lse[QUERIES], ds_mean[QUERIES];
+};
+
+struct work {
+    const struct attn_bwd *a;
+    size_t wide, steps;                                  /* hd to whole tiles */
+    struct keys keys;
+    struct queries queries;
+    _Alignas(64) float dq[T * HD_MAX];
+    _Alignas(64) bf16 rows[T * HD_MAX];
+};
+
+/* n <= rows rows of x to bf16, each continued with zeros to `wide`; the other rows zeros. */
+static void round_rows(bf16 *to, size_t rows, size_t wide, const float *x, size_t stride,
+                       size_t n, size_t hd)
+{
+    for (size_t r = 0; r < rows; r++, to += wide)
+        for (size_t c = 0; c < wide; c += 32) {
+            size_t left = r < n && c < hd ? hd - c : 0;
+            __mmask16 m0 = lanes_x16(left < 16 ? left : 16);
+            __mmask16 m1 = lanes_x16(left < 16 ? 0 : left < 32 ? left - 16 : 16);
+            const float *from = x + (r < n ? r : 0) * stride + c;
+            __m512 low = _mm512_maskz_loadu_ps(m0, from);
+            __m512 high = _mm512_maskz_loadu_ps(m1, from + (m1 ? 16 : 0));
+            _mm512_store_si512(to + c, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+        }
+}
+
+static void load_keys(struct work *w, size_t j0)
+{
+    const struct attn_bwd *a = w->a;
+    struct keys *k = &w->keys;
+    k->j0 = j0;
+    k->tiles = ((a->n - j0 < KEYS ? a->n - j0 : KEYS) + T - 1) / T;
+    for (size_t t = 0; t < k->tiles; t++) {
+        size_t j = j0 + t * T, n = a->n - j < T ? a->n - j : T;
+        round_rows(w->rows, T, w->wide, a->k + j * a->kv_stride, a->kv_stride, n, a->hd);
+        for (size_t s = 0; s < w->steps; s++) {
+            const uint8_t *at = (const uint8_t *)(w->rows + s * T);
+            pack_along(k->k_along[t][s].bytes, at, 2 * w->wide, T, T);
+            pack_across(k->k_across[s][t].bytes, at, 2 * w->wide, T, T);
+        }
+        round_rows(w->rows, T, w->wide, a->v + j * a->kv_stride, a->kv_stride, n, a->hd);
+        for (size_t s = 0; s < w->steps; s++)
+            pack_along(k->v_along[t][s].bytes, (const uint8_t *)(w->rows + s * T), 2 * w->wide, T,
+                       T);
+    }
+    memset(k->dk, 0, k->tiles * T * w->wide * sizeof *k->dk);
+    memset(k->dv, 0, k->tiles * T * w->wide * sizeof *k->dv);
+}
+
+static void store_keys(const struct work *w)
+{
+    const struct attn_bwd *a = w->a;
+    const struct keys *k = &w->keys;
+    for (size_t j = k->j0; j < a->n && j < k->j0 + KEYS; j++) {
+        size_t from = (j - k->j0) * w->wide;
+        memcpy(a->dk + j * a->kv_stride, k->dk + from, a->hd * sizeof *a->dk);
+        memcpy(a->dv + j * a->kv_stride, k->dv + from, a->hd * sizeof *a->dv);
+    }
+}
+
+/* scale * D of 16 rows: row_dot for n of them, zeros for the rest. */
+static void mean_rows(float *to, const struct attn_bwd *a, const float *dout, const float *out,
+                      size_t n)
+{
+    __m512 part[16];
+    for (size_t r = 0; r < 16; r++) {
+        part[r] = _mm512_setzero_ps();
+        for (size_t c = 0; r < n && c < a->hd; c += 16) {
+            __mmask16 m = lanes_x16(a->hd - c < 16 ? a->hd - c : 16);
+            size_t at = r * a->out_stride + c;
+            part[r] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(m, dout + at),
+                                      _mm512_maskz_loadu_ps(m, out + at), part[r]);
+        }
+    }
+    _mm512_store_ps(to, _mm512_mul_ps(_mm512_set1_ps(a->scale), tree_x16(part)));
+}
+
+static void load_queries(struct work *w, size_t g, size_t i0)
+{
+    const struct attn_bwd *a = w->a;
+    struct queries *x = &w->queries;
+    size_t n = a->n - i0 < QUERIES ? a->n - i0 : QUERIES;
+    const float *dout = a->dout + i0 * a->out_stride + g * a->hd;
+    const float *out = a->out + i0 * a->out_stride + g * a->hd;
+    x->i0 = i0;
+    x->g = g;
+    x->tiles = (n + T - 1) / T;
+    round_rows(x->q, x->tiles * T, w->wide, a->q + i0 * a->q_stride + g * a->hd, a->q_stride, n,
+               a->hd);
+    round_rows(x->dout, x->tiles * T, w->wide, dout, a->out_stride, n, a->hd);
+    for (size_t t = 0; t < x->tiles; t++)
+        for (size_t s = 0; s < w->steps; s++) {
+            size_t at = t * T * w->wide + s * T;
+            pack_across(x->q_across[s][t].bytes, (const uint8_t *)(x->q + at), 2 * w->wide, T, T);
+            pack_across(x->dout_across[s][t].bytes, (const uint8_t *)(x->dout + at), 2 * w->wide,
+                        T, T);
+        }
+    for (size_t i = 0; i < x->tiles * T; i++)
+        x->lse[i] = i < n ? a->lse[(i0 + i) * a->lse_stride + g] : 0;
+    for (size_t i = 0; i < n; i += 16)
+        mean_rows(x->ds_mean + i, a, dout + i * a->out_stride, out + i * a->out_stride,
+                  n - i < 16 ? n - i : 16);
+}
+
+/* Which of the T keys from j0 on position i sees, as bits. */
+static inline uint32_t seen_keys(const struct attn_bwd *a, size_t i, size_t j0)
+{
+    size_t first = first_key(a, i), low = first > j0 ? first - j0 : 0;
+    size_t end = i < j0 ? 0 : i - j0 + 1 < T ? i - j0 + 1 : T;
+    return i < a->n && low < end ? (uint32_t)((1ull << end) - (1ull << low)) : 0;
+}
+
+/* 16 weights and gradients of scores, from their dot products; those outside m are 0. */
+static inline void weigh(__m512 *p, __m512 *ds, const float *s, const float *dp, __m512 scale,
+                         __m512 lse, __m512 mean, __mmask16 m)
+{
+    __m512 e = exp_f32_x16(_mm512_fmsub_ps(scale, _mm512_load_ps(s), lse));
+    *p = _mm512_maskz_mov_ps(m, e);
+    *ds = _mm512_maskz_mul_ps(m, e, _mm512_fmsub_ps(scale, _mm512_load_ps(dp), mean));
+}
+
+/* The tile of queries qt by keys kt: from its two products to P and dS, rounded. */
+static void weigh_tile(struct work *w, const float *s, const float *dp, size_t qt, size_t kt)
+{
+    struct queries *x = &w->queries;
+    _Alignas(64) bf16 p[T * T], *ds = (bf16 *)(void *)x->ds[qt][kt].bytes;
+    __m512 scale = _mm512_set1_ps(w->a->scale);
+    size_t i0 = x->i0 + qt * T, j0 = w->keys.j0 + kt * T;
+    for (size_t i = 0; i < T; i++, s += T, dp += T) {
+        uint32_t m = seen_keys(w->a, i0 + i, j0);
+        __m512 lse = _mm512_set1_ps(x->lse[qt * T + i]), p0, p1, ds0, ds1;
+        __m512 mean = _mm512_set1_ps(x->ds_mean[qt * T + i]);
+        weigh(&p0, &ds0, s, dp, scale, lse, mean, (__mmask16)m);
+        weigh(&p1, &ds1, s + 16, dp + 16, scale, lse, mean, (__mmask16)(m >> 16));
+        _mm512_store_si512(p + i * T, (__m512i)_mm512_cvtne2ps_pbh(p1, p0));
+        _mm512_store_si512(ds + i * T, (__m512i)_mm512_cvtne2ps_pbh(ds1, ds0));
+    }
+    pack_turned(x->p_turned[kt][qt].bytes, (const uint8_t *)p, 2 * T, T, T);
+    pack_turned(x->ds_turned[kt][qt].bytes, (const uint8_t *)ds, 2 * T, T, T);
+}
+
+static void score_tile(struct work *w, size_t qt, size_t kt)
+{
+    _Alignas(64) float s[T * T], dp[T * T];
+    struct tile_sum sum = { .a = (const uint8_t *)(w->queries.q + qt * T * w->wide),
+                            .a_row = 2 * w->wide, .a_step = 2 * T, .steps = w->steps,
+                            .b = w->keys.k_along[kt][0].bytes, .zero = true };
+    sum_2x2(&sum, s, sizeof *s * T);
+    sum.a = (const uint8_t *)(w->queries.dout + qt * T * w->wide);
+    sum.b = w->keys.v_along[kt][0].bytes;
+    sum_2x2(&sum, dp, sizeof *dp * T);
+    weigh_tile(w, s, dp, qt, kt);
+}
+
+/* A range of tiles, begin .. end - 1. */
+struct range {
+    size_t begin, end;
+};
+
+/* The tiles of keys in the block that tile qt of queries sees. */
+static struct range seen_tiles(const struct work *w, size_t qt)
+{
+    size_t i = w->queries.i0 + qt * T, j0 = w->keys.j0, first = first_key(w->a, i) / T * T;
+    struct range r = { first > j0 ? (first - j0) / T : 0, i < j0 ? 0 : (i - j0) / T + 1 };
+    r.end = r.end < w->keys.tiles ? r.end : w->keys.tiles;
+    r.begin = r.begin < r.end ? r.begin : r.end;
+    return r;
+}
+
+/* dK and dV of tile kt from the tiles of queries in r. */
+static void add_to_keys(struct work *w, size_t kt, struct range r)
+{
+    struct queries *x = &w->queries;
+    struct tile_sum sum = { .a_row = 64, .a_step = STEP_BYTES, .steps = r.end - r.begin };
+    for (size_t s = 0; s < w->steps; s++) {
+        size_t at = kt * T * w->wide + s * T;
+        sum.a = x->ds_turned[kt][r.begin].bytes;
+        sum.b = x->q_across[s][r.begin].bytes;
+        sum_2x2(&sum, w->keys.dk + at, w->wide * sizeof(float));
+        sum.a = x->p_turned[kt][r.begin].bytes;
+        sum.b = x->dout_across[s][r.begin].bytes;
+        sum_2x2(&sum, w->keys.dv + at, w->wide * sizeof(float));
+    }
+}
+
+/* dQ of tile qt from the tiles of keys in r, in place where all of the tile is there. */
+static void add_to_queries(struct work *w, size_t qt, struct range r)
+{
+    const struct attn_bwd *a = w->a;
+    size_t i = w->queries.i0 + qt * T, n = a->n - i < T ? a->n - i : T;
+    float *to = a->dq + i * a->q_stride + w->queries.g * a->hd;
+    bool whole = n == T && a->hd == w->wide;
+    float *dq = whole ? to : w->dq;
+    size_t stride = whole ? a->q_stride : w->wide;
+    struct tile_sum sum = { .a = w->queries.ds[qt][r.begin].bytes, .a_row = 64,
+                            .a_step = STEP_BYTES, .steps = r.end - r.begin,
+                            .zero = w->keys.j0 + r.begin * T == first_key(a, i) / T * T };
+    for (size_t q = 0; !whole && !sum.zero && q < n; q++)
+        memcpy(dq + q * stride, to + q * a->q_stride, a->hd * sizeof *dq);
+    for (size_t s = 0; s < w->steps; s++) {
+        sum.b = w->keys.k_across[s][r.begin].bytes;
+        sum_2x2(&sum, dq + s * T, stride * sizeof *dq);
+    }
+    for (size_t q = 0; !whole && q < n; q++)
+        memcpy(to + q * a->q_stride, dq + q * stride, a->hd * sizeof *dq);
+}
+
+/* The block of queries that is loaded with the block of keys that is. */
+static void add_queries(struct work *w)
+{
+    struct range seen[Q_TILES];
+    for (size_t qt = 0; qt < w->queries.tiles; qt++) {
+        seen[qt] = seen_tiles(w, qt);
+        for (size_t kt = seen[qt].begin; kt < seen[qt].end; kt++)
+            score_tile(w, qt, kt);
+    }
+    for (size_t kt = 0; kt < w->keys.tiles; kt++) {
+        struct range r = { 0, 0 };
+        for (size_t qt = 0; qt < w->queries.tiles; qt++)
+            if (seen[qt].begin <= kt && kt < seen[qt].end) {
+                r.begin = r.end ? r.begin : qt;
+                r.end = qt + 1;
+            }
+        if (r.end)
+            add_to_keys(w, kt, r);
+    }
+    for (size_t qt = 0; qt < w->queries.tiles; qt++)
+        if (seen[qt].begin < seen[qt].end)
+            add_to_queries(w, qt, seen[qt]);
+}
+
+void attn_bwd_bf16_amx(const struct attn_bwd *a)
+{
+    struct work w;
+    if (a->hd > HD_MAX) {
+        attn_bwd_bf16_avx512(a);
+        return;
+    }
+    w.a = a;
+    w.steps = (a->hd + T - 1) / T;
+    w.wide = w.steps * T;
+    tiles_configure(T);
+    for (size_t j0 = 0; j0 < a->n; j0 += KEYS) {
+        size_t last = j0 + KEYS < a->n ? j0 + KEYS - 1 : a->n - 1, end = end_query(a, last);
+        load_keys(&w, j0);
+        for (size_t g = 0; g < a->n_q; g++)
+            for (size_t i0 = j0; i0 < end; i0 += QUERIES) {
+                load_queries(&w, g, i0);
+                add_queries(&w);
+            }
+        store_keys(&w);
+    }
+    tiles_release();
+}
+
+#endif
