@@ -5,6 +5,7 @@
  *   params      every weight with gradient and optimizer state
  *   schedule    learning rate, spike guard     flops  operations counted
  *   step_stats  what a step was
+ *   muon        the optimizer of hidden matrices, over newton_schulz
  *   checkpoint  all of its state in a file
  *   run_log     what a run did, a line a step; tensorboard the same for TensorBoard
  */
@@ -13,6 +14,7 @@
 
 #include "train/checkpoint.h"
 #include "train/flops.h"
+#include "train/muon.h"
 #include "train/params.h"
 #include "train/run_log.h"
 #include "train/schedule.h"

@@ -146,8 +146,29 @@ static void levels_agree(struct tester *t, size_t rows, size_t dim, size_t skew,
     t_same(t, dy, want, rows * dim, "dx = dy");
 }
 
+/* Flushed, every product of the sum is -0 and so the sum, if nothing past the end is added:
+ * then the last element's -0 becomes +0. */
+static void minus_zero(struct tester *t)
+{
+    float *x = t_bytes(t, 17 * sizeof *x, 0), *g = t_bytes(t, 17 * sizeof *g, 0);
+    float *dy = t_bytes(t, 17 * sizeof *dy, 0), *dx = t_bytes(t, 17 * sizeof *dx, 0);
+    float *want = t_bytes(t, 17 * sizeof *want, 0);
+    t_case(t, "a sum of -0");
+    for (size_t i = 0; i < 17; i++) {
+        g[i] = 1;
+        x[i] = 1e-30f;
+        dy[i] = i < 16 ? -1e-30f : -0.0f;
+    }
+    t->ref->rmsnorm_bwd(want, NULL, dy, x, g, 1, 17, 1e-6f);
+    t->k->rmsnorm_bwd(dx, NULL, dy, x, g, 1, 17, 1e-6f);
+    t_same(t, dx, want, 17, "dx");
+    t_true(t, !t->flush || !signbit(want[16]), "the case is the one that was meant");
+    t_end(t);
+}
+
 void check_rmsnorm_bwd(struct tester *t)
 {
+    minus_zero(t);
     for (const size_t *dim = t_sizes; *dim; dim++)
         for (int how = FILL_EXACT; how <= FILL_RANDOM; how++) {
             t_case(t, "dim=%zu fill=%d", *dim, how);
