@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import draw_weight
 from tiny_specs import exaone_config, folder_config, llama_config, mlp_types, small_config, \
     tensor_shapes
-from train_loss import PARTS, Batch, Loss, Trainee, gradients, on_disk
+from train_loss import MISTAKES, PARTS, Batch, Loss, Trainee, gradients, on_disk
 
 SEED = 20261122
 WEIGHTS = {"ce": 1.0, "mtp": 0.05, "balance": 0.01}
@@ -173,8 +173,8 @@ def verify_zeros(grads, zeros):
             raise RuntimeError(f"{name}: other rows are zero than listed")
 
 
-def compute(folder, disk, batch):
-    trainee = Trainee(folder, SPECS[folder.name], disk)
+def compute(folder, disk, batch, mistake=None):
+    trainee = Trainee(folder, SPECS[folder.name], disk, mistake)
     loss = Loss(trainee, batch)
     grads = gradients(trainee, loss, WEIGHTS, keep_graph=True)
     grads_z = gradients(trainee, loss, WEIGHTS_Z)
@@ -183,6 +183,17 @@ def compute(folder, disk, batch):
     if any("e_score" not in name for name in missing) or set(grads) - set(disk):
         raise RuntimeError(f"gradients and weights disagree: {missing}")
     return loss, grads, grads_z
+
+
+def far(grads, other):
+    """How many tensors are more than 1e-4 of their norm away, and the farthest."""
+    ratios = [float((other[n] - g).norm() / g.norm()) for n, g in grads.items() if g.norm() > 0]
+    return {"tensors": sum(r > 1e-4 for r in ratios), "of": len(ratios), "largest": max(ratios)}
+
+
+def controls(folder, disk, batch, grads):
+    """What one mistake does to the gradients: each must be seen at a bound of 1e-4."""
+    return {m: far(grads, compute(folder, disk, batch, m)[1]) for m in MISTAKES}
 
 
 def build(folder):
@@ -202,7 +213,8 @@ def build(folder):
         save_tensors(folder / "grads_z.safetensors", {n: grads_z[n] for n in Z_TENSORS})
         for name, array in log.items():
             np.save(folder / f"adamw_{name}.npy", array)
-    write_meta(folder, seed, loss, zeros, log)
+    write_meta(folder, seed, loss, zeros, log,
+               controls(folder, disk, batch, grads) if spec is MOE else {})
 
 
 def write_arrays(folder, batch, loss):
@@ -212,7 +224,7 @@ def write_arrays(folder, batch, loss):
     np.save(folder / "logits.npy", loss.logits.numpy().astype("<f4"))
 
 
-def write_meta(folder, seed, loss, zeros, log):
+def write_meta(folder, seed, loss, zeros, log, mistakes):
     meta = {"made_by": f"tools/reference/train_fixtures.py --only {folder.name}",
             "weights_seed": SEED, "batch_seed": seed, "torch": torch.__version__,
             "transformers": transformers.__version__, "numpy": np.__version__,
@@ -224,6 +236,7 @@ def write_meta(folder, seed, loss, zeros, log):
                            "eps": EPS, "weight_decay": DECAY, "clip": CLIP,
                            "bias_step": BIAS_STEP,
                            "min_router_margin": float(log["margin"].min())}}
+    meta |= {"negative_controls": mistakes} if mistakes else {}
     meta["exact_zeros"] = zeros
     (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
 

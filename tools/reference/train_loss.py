@@ -15,6 +15,8 @@ defined by what it must equal: every document is run alone, from position 0.
 
 Balance: DeepSeek-AI, "DeepSeek-V3", 2024, eqs. 17-20.  z: Zoph et al., "ST-MoE", 2022, eq. 5,
 on the vocabulary's logits instead of the router's.
+
+For the negative controls a Trainee can do one thing wrong (MISTAKES).
 """
 
 import re
@@ -23,12 +25,15 @@ import numpy as np
 import torch
 
 from mtp_torch import mtp_logits
-from tiny_models import edge, load_model, modeling_of, routers
+from tiny_models import biased_forward, edge, load_model, modeling_of, routers
 from widen import widen
 
 NO_TARGET = 0xFFFFFFFF
 PAD = 0
 PARTS = ("ce", "mtp", "balance", "z")
+MISTAKES = ("window one larger", "window one smaller", "mixing by biased scores",
+            "mtp's gradient stops before the trunk", "balance over the whole batch",
+            "padding counted in balance", "f_i not divided by k")
 
 
 class Batch:
@@ -65,8 +70,8 @@ class Trainee:
     """A model folder as float64 parameters: .params has every one, by its name in
     transformers or, for mtp.*, on disk."""
 
-    def __init__(self, folder, spec, disk):
-        self.spec = spec
+    def __init__(self, folder, spec, disk, mistake=None):
+        self.spec, self.mistake = spec, mistake
         self.model = load_model(folder, spec)
         self.narrow = widen(self.model, modeling_of(spec))
         self.model.train()
@@ -75,7 +80,12 @@ class Trainee:
         self.params = dict(self.model.named_parameters()) | self.mtp
         self.gates = routers(self.model)
         self.routed = []
+        change = {"window one larger": 1, "window one smaller": -1}.get(mistake, 0)
+        if change:
+            self.model.config.sliding_window += change
         for gate in self.gates:
+            if mistake == "mixing by biased scores":
+                gate.forward = biased_forward(gate)
             gate.register_forward_hook(
                 lambda m, args, out: self.routed.append((out[0], out[2])))
 
@@ -86,6 +96,8 @@ class Trainee:
         return hidden[0], list(self.routed)
 
     def mtp_rows(self, ids, hidden):
+        if self.mistake == "mtp's gradient stops before the trunk":
+            hidden = hidden.detach()
         weights = self.mtp | {"model.embed_tokens.weight": self.model.model.embed_tokens.weight,
                               "lm_head.weight": self.model.lm_head.weight}
         return mtp_logits(weights, self.spec, torch.tensor(ids), hidden)
@@ -105,9 +117,11 @@ class Loss:
         rows = [[] for _ in batch.rows]        # routing of each packed row's documents
         for r, first, n, padding in batch.spans:
             routed = self.document(batch.token[first:first + n], padding)
-            if not padding:
+            if not padding or trainee.mistake == "padding counted in balance":
                 rows[r].append(routed)
         zero = torch.zeros((), dtype=torch.float64)
+        if trainee.mistake == "balance over the whole batch":
+            rows = [[document for documents in rows for document in documents]]
         self.load, balance = self.balance(rows) if trainee.gates else ([], zero)
         self.reached = self.count_reached(rows)
         self.parts = {"ce": torch.cat(self.ce).mean(),
@@ -146,7 +160,8 @@ class Loss:
                 score = torch.cat([d[layer][0] for d in documents]).sigmoid()
                 chosen = torch.cat([d[layer][1] for d in documents])
                 count = chosen.flatten().bincount(minlength=gate.num_experts).double()
-                f = count * gate.num_experts / (gate.top_k * len(score))
+                k = 1 if self.trainee.mistake == "f_i not divided by k" else gate.top_k
+                f = count * gate.num_experts / (k * len(score))
                 total = total + (f * (score / score.sum(-1, keepdim=True)).mean(0)).sum()
                 loads[layer] += count
         return loads, total / len(rows)
