@@ -3,6 +3,33 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* Length of the well-formed character at p; 0: there is none. */
+static size_t utf8_length(const uint8_t *p, size_t left)
+{
+    static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+    uint8_t c = *p;
+    size_t n = c < 0x80 ? 1 : c >= 0xf8 ? 0 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 0;
+    if (n == 1 || !n || n > left)
+        return n == 1;
+    uint32_t cp = c & (0xffu >> (n + 1));
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+        cp = cp << 6 | (p[i] & 0x3f);
+    }
+    return cp < least[n] || cp > 0x10ffff || (cp >= 0xd800 && cp < 0xe000) ? 0 : n;
+}
+
+size_t bytes_utf8(struct bytes b)
+{
+    size_t at = 0, n = 1;
+    while (at < b.len && n) {
+        n = utf8_length(b.at + at, b.len - at);
+        at += n;
+    }
+    return at;
+}
+
 /* Room for `more` elements of `size` bytes beyond n, by doubling; NULL on failure. */
 static void *grown(void *at, size_t n, size_t *cap, size_t more, size_t size)
 {

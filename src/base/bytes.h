@@ -28,6 +28,10 @@ static inline bool bytes_eq(struct bytes a, struct bytes b)
     return a.len == b.len && (!a.len || !memcmp(a.at, b.at, a.len));
 }
 
+/* How many bytes from the start are well-formed UTF-8 (no surrogates, nothing beyond U+10FFFF):
+ * b.len if all are. */
+size_t bytes_utf8(struct bytes b);
+
 struct buf {
     char *at;
     size_t len, cap;

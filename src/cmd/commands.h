@@ -23,6 +23,7 @@
     X(tokenize) \
     X(detokenize) \
     X(convert) \
+    X(data) \
     X(doctor) \
     X(help)
 

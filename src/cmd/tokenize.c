@@ -1,8 +1,7 @@
 /* tokenize and detokenize: what text is to a model, and back, byte for byte. */
 #include "cmd/commands.h"
 #include "cmd/shared_options.h"
-#include "format/format.h"
-#include "text/text.h"
+#include "cmd/vocabulary.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -21,42 +20,6 @@ struct detokenize_args {
     const char *file, *special;
     bool json;
 };
-
-/* A tokenizer and the file it borrows from. */
-struct vocabulary {
-    struct gguf gguf;
-    struct tokenizer *t;
-};
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), k = strlen(end);
-    return n >= k && !strcmp(text + n - k, end);
-}
-
-static bool vocabulary_open(struct vocabulary *v, const char *typed, struct err *err)
-{
-    const char *path;
-    memset(v, 0, sizeof *v);
-    if (!model_path_find(typed, &path, err))
-        return false;
-    if (file_is_dir(path) || ends_with(path, ".json")) {
-        v->t = tokenizer_open_hf(path, err);
-        return v->t != NULL;
-    }
-    if (!gguf_open(&v->gguf, path, err))
-        return false;
-    v->t = tokenizer_open_gguf(&v->gguf, path, err);
-    if (!v->t)
-        gguf_close(&v->gguf);
-    return v->t != NULL;
-}
-
-static void vocabulary_close(struct vocabulary *v)
-{
-    tokenizer_close(v->t);
-    gguf_close(&v->gguf);
-}
 
 /* The operand if there is one, else the file, else standard input. */
 static bool read_input(struct buf *out, const char *file, const struct operands *rest,
@@ -180,10 +143,11 @@ static bool run_tokenize(const void *args, const struct operands *rest, struct e
 {
     const struct tokenize_args *a = args;
     struct vocabulary v;
+    const char *path;
     struct buf text = { 0 };
     struct ids ids = { 0 };
     struct encode_options o = { !strcmp(a->special, "on"), a->add_special };
-    if (!vocabulary_open(&v, a->model.model, err))
+    if (!model_path_find(a->model.model, &path, err) || !vocabulary_open(&v, path, err))
         return false;
     bool ok = read_input(&text, a->file, rest, err) &&
               tokenizer_encode(v.t, (struct bytes){ (const uint8_t *)text.at, text.len }, o, &ids,
@@ -240,9 +204,10 @@ static bool run_detokenize(const void *args, const struct operands *rest, struct
 {
     const struct detokenize_args *a = args;
     struct vocabulary v;
+    const char *path;
     struct buf text = { 0 };
     struct ids ids = { 0 };
-    if (!vocabulary_open(&v, a->model.model, err))
+    if (!model_path_find(a->model.model, &path, err) || !vocabulary_open(&v, path, err))
         return false;
     bool ok = read_input(&text, a->file, rest, err) &&
               parse_ids(&ids, text.len ? text.at : "", tokenizer_size(v.t), err) &&

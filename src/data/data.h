@@ -9,5 +9,6 @@
 #include "data/manifest.h"
 #include "data/shard_set.h"
 #include "data/loader.h"
+#include "data/pack.h"
 
 #endif

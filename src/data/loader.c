@@ -353,8 +353,8 @@ bool loader_state_set(struct loader *l, const struct loader_state *state, struct
     bool ok = true;
     if (state->data != l->state.data)
         return fail(err, ERR_FORMAT, "the saved place in the text belongs to other shards, "
-                    "weights, row length or seed (%016" PRIx64 "; these are %016" PRIx64 ")", state->data,
-                    l->state.data);
+                    "weights, row length or seed (%016" PRIx64 "; these are %016" PRIx64 ")",
+                    state->data, l->state.data);
     for (size_t i = 0; ok && i < MIXTURE_MAX; i++)
         ok = add_u64(sum, state->taken[i], &sum)
              && state->taken[i] <= (i < l->n ? l->mixture.limit[i] : 0);

@@ -13,6 +13,7 @@ struct jsonl {
     struct bytes map;                     /* of a file that is no JSONL */
     json_t *object;
     struct buf name;                      /* "FILE, line N" */
+    bool bad_line;                        /* the last failure was a line's */
     uint64_t total, before;               /* bytes of all files; of those already closed */
 };
 
@@ -50,6 +51,11 @@ struct jsonl *jsonl_open(const char *path, struct err *err)
     for (size_t i = 0; i < j->n_files; i++, name += strlen(name) + 1)
         j->total += file_bytes(name);
     return j;
+}
+
+bool jsonl_can_go_on(const struct jsonl *j)
+{
+    return j->bad_line;
 }
 
 uint64_t jsonl_total_bytes(const struct jsonl *j)
@@ -126,6 +132,7 @@ static bool is_blank(struct bytes line)
 bool jsonl_next(struct jsonl *j, struct jsonl_record *r, struct err *err)
 {
     *r = (struct jsonl_record){ .path = NULL };
+    j->bad_line = false;
     file_map_close(&j->map);
     while (!r->path && (j->lines || j->at_file < j->n_files)) {
         struct bytes line = { NULL, 0 };
@@ -141,6 +148,8 @@ bool jsonl_next(struct jsonl *j, struct jsonl_record *r, struct err *err)
             lines_close(j->lines);
             j->lines = NULL;
         } else if (!is_blank(line) && !read_line(j, line, r, err)) {
+            j->bad_line = err->code == ERR_FORMAT;
+            r->path = NULL;
             return false;
         }
     }

@@ -40,6 +40,9 @@ void jsonl_close(struct jsonl *j);        /* NULL is fine */
 /* The next document; true with r->path NULL after the last. */
 bool jsonl_next(struct jsonl *j, struct jsonl_record *r, struct err *err);
 
+/* After a failure: only one line was at fault, and jsonl_next() goes on behind it. */
+bool jsonl_can_go_on(const struct jsonl *j);
+
 /* For a progress bar: bytes of the files, compressed as they are, and how many were read. */
 uint64_t jsonl_total_bytes(const struct jsonl *j);
 uint64_t jsonl_read_bytes(const struct jsonl *j);
