@@ -68,7 +68,8 @@ def make_tokenizer(folder, extra=()):
 def read_shard(path):
     """Documents by the byte table."""
     data = path.read_bytes()
-    magic, version, held, hash_, vocab, zero, n, m, n_bytes = struct.unpack_from("<8sIIQIIQQQ", data)
+    head = struct.unpack_from("<8sIIQIIQQQ", data)
+    magic, version, held, hash_, vocab, zero, n, m, n_bytes = head
     assert (magic, version, zero) == (b"KEXATOKS", 1, 0) and vocab > 0 and hash_ > 0
     ids = np.frombuffer(data, "<u4", m, 72)
     ends = np.frombuffer(data, "<u8", n, 72 + 4 * (m + m % 2))
@@ -176,8 +177,8 @@ def refused(work, tok, *args):
 
 def check_bad(work, tok):
     good = '{"text": "and an inn"}'
-    lines = [good, '{"text": 5}', '{"text": "open', good, '[1]', '{"text": "x", "license": 7}', good,
-             '{"text": "\\ud800"}']
+    lines = [good, '{"text": 5}', '{"text": "open', good, '[1]', '{"text": "x", "license": 7}',
+             good, '{"text": "\\ud800"}']
     path = work / "bad.jsonl"
     path.write_text("\n".join(lines) + "\n")
     (work / "bad.txt").write_bytes(b"fine \xff")

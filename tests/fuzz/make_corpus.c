@@ -1,10 +1,11 @@
 /*
  * make_corpus FOLDER: writes the valid files (ok-*) of the fuzz corpora into
- * FOLDER/gguf, safetensors, tokenizer, gguf_tokenizer, session and checkpoint, which must
+ * FOLDER/gguf, safetensors, tokenizer, gguf_tokenizer, session, checkpoint and shard, which must
  * exist.  Lies about the first two come from the format tests (KEXA_KEEP_LIES); `make
  * fuzz-corpora` does both.
  */
 #include "../unit/format/gguf_build.h"
+#include "data/data.h"
 #include "session_rig.h"
 #include "train/checkpoint_file.h"
 
@@ -254,6 +255,29 @@ static void make_checkpoint(void)
     buf_release(&good);
 }
 
+/* Two shards, and one with a token beyond its vocabulary, whose sums are right. */
+static void make_shards(void)
+{
+    static const uint32_t ids[] = { 5, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5 };
+    static const size_t length[] = { 3, 0, 5, 1, 2 };
+    struct shard_kind kind = { .tokenizer = 7, .vocab = 10 };
+    struct shard_writer w;
+    char path[4200];
+    size_t at = 0;
+    snprintf(path, sizeof path, "%s/shard/ok-five", root);
+    check(shard_writer_begin(&w, path, &kind, NULL));
+    for (size_t i = 0; i < 5; at += length[i++])
+        check(shard_writer_put(&w, ids + at, length[i], length[i], NULL));
+    check(shard_writer_finish(&w, NULL) && shard_writer_name(&w, NULL));
+    snprintf(path, sizeof path, "%s/shard/ok-empty", root);
+    check(shard_writer_begin(&w, path, &kind, NULL));
+    check(shard_writer_finish(&w, NULL) && shard_writer_name(&w, NULL));
+    kind.vocab = 9;                       /* and there is a 9 */
+    snprintf(path, sizeof path, "%s/shard/lie-vocabulary", root);
+    check(shard_writer_begin(&w, path, &kind, NULL) && shard_writer_put(&w, ids, 11, 11, NULL));
+    check(shard_writer_finish(&w, NULL) && shard_writer_name(&w, NULL));
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -264,6 +288,7 @@ int main(int argc, char **argv)
     make_gguf();
     make_safetensors();
     make_session();
+    make_shards();
     make_checkpoint();
     make_tokenizer_json("tokenizer/ok-gpt2", "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
                         "\"use_regex\":true}", "null", "null");
