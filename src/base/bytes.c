@@ -119,6 +119,16 @@ bool ids_reach(struct ids *v, size_t n_more)
     return p != NULL;
 }
 
+void put_size(struct buf *out, uint64_t bytes)
+{
+    static const char *const unit[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+    double v = (double)bytes;
+    size_t u = 0;
+    for (; v >= 1024 && u + 1 < sizeof unit / sizeof *unit; u++)
+        v /= 1024;
+    buf_printf(out, u && v < 100 ? "%.1f %s" : "%.0f %s", v, unit[u]);
+}
+
 void ids_put(struct ids *v, uint32_t id)
 {
     if (ids_reach(v, 1))

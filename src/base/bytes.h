@@ -44,6 +44,7 @@ void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(print
 void buf_clear(struct buf *b);            /* length 0, memory kept */
 void buf_release(struct buf *b);
 bool buf_ok(const struct buf *b, struct err *err);
+void put_size(struct buf *out, uint64_t bytes);  /* "93.8 MiB" */
 
 /* Growable array of token ids; same rules as struct buf. */
 struct ids {

@@ -24,6 +24,7 @@
     X(detokenize) \
     X(convert) \
     X(data) \
+    X(pretrain) \
     X(doctor) \
     X(help)
 

@@ -18,16 +18,6 @@ bool kv_type_find(const char *name, enum kv_type *out)
     return false;
 }
 
-void put_size(struct buf *out, uint64_t bytes)
-{
-    static const char *const unit[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
-    double v = (double)bytes;
-    size_t u = 0;
-    for (; v >= 1024 && u + 1 < sizeof unit / sizeof *unit; u++)
-        v /= 1024;
-    buf_printf(out, u && v < 100 ? "%.1f %s" : "%.0f %s", v, unit[u]);
-}
-
 void memory_plan_make(struct memory_plan *out, const struct plan *p, uint64_t weight_bytes,
                       uint32_t context, uint32_t chunk, enum kv_type kv_type, int n_threads,
                       bool mtp)

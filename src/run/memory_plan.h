@@ -30,7 +30,6 @@ bool memory_plan_check(const struct memory_plan *mp, const char *file, struct er
 /* One line for people: "94 MiB weights + 90 MiB KV (8192 tokens, f16) + ..." */
 void memory_plan_line(struct buf *out, const struct memory_plan *mp);
 
-void put_size(struct buf *out, uint64_t bytes);  /* "93.8 MiB" */
 const char *kv_type_name(enum kv_type t);
 bool kv_type_find(const char *name, enum kv_type *out);
 

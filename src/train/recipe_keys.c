@@ -35,7 +35,7 @@ const struct recipe_key recipe_keys[] = {
     { "model", "window", RECIPE_U32, F(model.window), 0, 1 << 28, NULL, "128", NULL, "tokens",
       true, "what a window layer sees, the token itself included; 0: every layer is global" },
     { "model", "global_every", RECIPE_U32, F(model.global_every), 0, LAYERS_MAX, NULL, "4", NULL,
-      "layers", true, "every so-manieth layer is global and without RoPE (4: LLLG); 0: none is" },
+      "layers", true, "n: every n-th layer is global and without RoPE (4: LLLG); 0: none is" },
     { "model", "mtp", RECIPE_U32, F(model.mtp), 0, 1, NULL, "1", NULL, "blocks", true,
       "multi-token prediction blocks" },
     { "model", "route_scale", RECIPE_F64, F(model.route_scale), 1e-3, 1e3, NULL, "2.5", NULL, "",

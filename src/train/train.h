@@ -4,6 +4,8 @@
  *   train_recipe  what a run is, from one file
  *   params      every weight with gradient and optimizer state
  *   schedule    learning rate, spike guard     flops  operations counted
+ *   train_memory  what a run needs           train_roof  what the machine can do
+ *   train_folder  where a run stands
  *   step_stats  what a step was
  *   muon        the optimizer of hidden matrices, over newton_schulz
  *   checkpoint  all of its state in a file
@@ -20,6 +22,9 @@
 #include "train/schedule.h"
 #include "train/step_stats.h"
 #include "train/tensorboard.h"
+#include "train/train_folder.h"
+#include "train/train_memory.h"
 #include "train/train_recipe.h"
+#include "train/train_roof.h"
 
 #endif

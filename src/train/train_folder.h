@@ -1,0 +1,22 @@
+/*
+ * train_folder: the folder of a run.  OUT/run.recipe is the resolved recipe, every key
+ * explicit: what the run began with, and what one that goes on is held against.
+ */
+#ifndef KEXA_TRAIN_TRAIN_FOLDER_H
+#define KEXA_TRAIN_TRAIN_FOLDER_H
+
+#include "train/train_recipe.h"
+
+#define RUN_RECIPE_NAME "run.recipe"
+
+/* Refuses a folder that holds a run already, whatever its state. */
+bool train_folder_check_new(const struct train_recipe *r, struct err *err);
+
+/* Makes the folder (and those above it) and writes OUT/run.recipe.  r: resolved. */
+bool train_folder_begin(const struct train_recipe *r, struct err *err);
+
+/* Takes run.micro_rows, where the recipe does not say it, from OUT/run.recipe, and refuses
+ * a recipe that would not continue that run to the bit. */
+bool train_folder_resume(struct train_recipe *r, struct err *err);
+
+#endif

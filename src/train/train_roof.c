@@ -1,0 +1,90 @@
+#include "train/train_roof.h"
+
+#include <time.h>
+
+enum { RUNS = 5, PIECES = 4 };            /* pieces for each thread */
+
+struct work {
+    const struct kernels *k;
+    bool bf16;
+    size_t rounds;
+    uint16_t words[2][ROOF_STEPS * ROOF_TILE];
+    float *sums;                          /* [pieces], so that no work can be left out */
+};
+
+static void work_range(void *arg, size_t begin, size_t end, int worker)
+{
+    struct work *w = arg;
+    float acc[ROOF_TILE] = { 0 };
+    (void)worker;
+    for (size_t i = begin; i < end; i++) {
+        if (w->bf16)
+            w->k->roof_bf16(acc, w->words[0], w->words[1], w->rounds);
+        else
+            w->k->roof_fma(acc, 0.5f, 1, w->rounds);
+        w->sums[i] = acc[i % ROOF_LANES];
+    }
+}
+
+static double cpu_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Of one thread, on average. */
+static double seconds_of(struct work *w, struct pool *pool, size_t n)
+{
+    double start = cpu_seconds();
+    pool_run(pool, n, 1, work_range, w);
+    return (cpu_seconds() - start) / pool_threads(pool);
+}
+
+/* As many rounds as take a few hundredths of a second, then the best of RUNS. */
+static double measure(struct work *w, struct pool *pool, size_t n)
+{
+    double each = w->bf16 ? 2.0 * ROOF_TILE * 32 : 2.0 * ROOF_LANES, best = 0;
+    w->rounds = 16;
+    while (seconds_of(w, pool, n) < 0.02 && w->rounds < (size_t)1 << 32)
+        w->rounds *= 2;
+    for (int run = 0; run < RUNS; run++) {
+        double rate = each * (double)w->rounds * (double)n / seconds_of(w, pool, n);
+        best = rate > best ? rate : best;
+    }
+    return best;
+}
+
+static const char *unit_of(enum cpu_level level, bool in_bf16)
+{
+    static const char *const units[N_CPU_LEVELS][2] = {
+        { "f32", "bf16" }, { "AVX2 f32", "AVX2 bf16" }, { "AVX-512 f32", "AVX-512 bf16" },
+        { "AVX-512 f32", "AMX bf16" }
+    };
+    return units[level][in_bf16];
+}
+
+bool train_roof_measure(struct train_roof *out, enum recipe_dtype dtype, int n_threads,
+                        struct err *err)
+{
+    enum cpu_level level = cpu_level_chosen();
+    size_t n = (size_t)n_threads * PIECES;
+    struct pool *pool = pool_open(n_threads, err);
+    struct work *w = pool ? mem_take(1, sizeof *w) : NULL;
+    float *sums = w ? mem_take(n, sizeof *sums) : NULL;
+    if (sums) {
+        w->k = kern_get(level);
+        w->bf16 = dtype == TRAIN_BF16;
+        w->sums = sums;
+        for (size_t i = 0; i < ROOF_STEPS * ROOF_TILE; i++)
+            w->words[0][i] = w->words[1][i] = i % 2 ? 0x3c00 : 0xbc00;   /* +-2^-7 */
+        *out = (struct train_roof){ measure(w, pool, n), unit_of(level, w->bf16) };
+    } else if (pool) {
+        fail(err, ERR_MEMORY, "out of memory for measuring the roof");
+    }
+    bool ok = sums != NULL;
+    mem_give(sums);
+    mem_give(w);
+    pool_close(pool);
+    return ok;
+}
