@@ -49,11 +49,22 @@ static bool read_recipe(struct pretrain *p, const char *path, struct err *err)
            && train_recipe_resolve(r, err);
 }
 
+/* A plan alone does without the tokenizer where the recipe says how large the vocabulary is. */
+static bool open_tokenizer(struct pretrain *p, struct err *err)
+{
+    const struct train_recipe *r = &p->recipe;
+    if (!r->data.tokenizer || (p->args->dry_run && r->model.vocab
+                               && !file_exists(r->data.tokenizer)))
+        return true;
+    p->tokenizer = tokenizer_open_hf(r->data.tokenizer, err);
+    return p->tokenizer != NULL;
+}
+
 static bool open_plan(struct pretrain *p, struct err *err)
 {
     const struct train_recipe *r = &p->recipe;
     uint32_t vocab = 0;
-    if (r->data.tokenizer && !(p->tokenizer = tokenizer_open_hf(r->data.tokenizer, err)))
+    if (!open_tokenizer(p, err))
         return false;
     return train_recipe_vocab(r, p->tokenizer ? tokenizer_size(p->tokenizer) : 0, &vocab, err)
            && train_recipe_plan(&p->plan, r, vocab, err);

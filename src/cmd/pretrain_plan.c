@@ -196,7 +196,8 @@ static bool print_json(const struct pretrain *p, struct err *err)
         "flops_6nd", 6 * p->flops.active * (double)run->tokens, "roof_flops", p->roof.flops,
         "roof", p->roof.unit, "threads", p->n_threads, "memory",
         "weights", (json_int_t)p->memory.weights, "passes", (json_int_t)p->memory.passes,
-        "other", (json_int_t)(p->memory.rows + p->memory.samples),
+        "other", (json_int_t)(p->memory.scratch + p->memory.rows
+                                           + p->memory.samples),
         "total", (json_int_t)p->memory.total,
         "available", (json_int_t)(p->memory.available >> 1 == INT64_MAX ? -1
                                   : (json_int_t)p->memory.available), "fits", p->fits);

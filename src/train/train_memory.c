@@ -15,6 +15,22 @@ static uint64_t session_bytes(const struct train_recipe *r, const struct plan *p
     return kv.global + kv.rings + workspace_bytes(p, chunk, n_threads) + 20ull * p->vocab;
 }
 
+/* Muon's, by the shapes of the hidden matrices. */
+static uint64_t muon_bytes(const struct plan *p, int n_threads)
+{
+    size_t hidden = p->hidden, head = p->head_dim;
+    const struct muon_job shapes[] = {
+        { .rows = p->n_heads * head, .cols = hidden },
+        { .rows = p->n_kv_heads * head, .cols = hidden },
+        { .rows = hidden, .cols = p->n_heads * head }, { .rows = p->ffn, .cols = hidden },
+        { .rows = hidden, .cols = p->ffn }, { .rows = p->expert_ffn, .cols = hidden },
+        { .rows = hidden, .cols = p->expert_ffn },
+        { .rows = (size_t)p->n_shared * p->expert_ffn + 1, .cols = hidden },
+        { .rows = hidden, .cols = 2 * hidden },
+    };
+    return muon_scratch_bytes(shapes, sizeof shapes / sizeof *shapes, n_threads);
+}
+
 static uint64_t add_all(const uint64_t *v, size_t n)
 {
     uint64_t sum = 0;
@@ -29,11 +45,14 @@ void train_memory_plan(struct train_memory *out, const struct train_recipe *r,
 {
     struct model m = { .plan = *p };      /* tape_bytes looks at the plan alone */
     struct train_memory t = { .micro_rows = r->run.micro_rows };
-    t.weights = params_bytes(p, r->run.dtype == TRAIN_BF16, r->optimizer.kind == OPTIMIZER_MUON);
+    bool muon = r->optimizer.kind == OPTIMIZER_MUON;
+    t.weights = params_bytes(p, r->run.dtype == TRAIN_BF16, muon);
+    t.scratch = muon ? muon_bytes(p, n_threads) : 0;
     t.passes = tape_bytes(&m, r->run.micro_rows, r->data.context, true);
     t.rows = (uint64_t)BYTES_OF_PLACE * r->run.micro_rows * r->data.context;
     t.samples = session_bytes(r, p, n_threads);
-    t.total = add_all((const uint64_t[]){ t.weights, t.passes, t.rows, t.samples }, 4);
+    t.total = add_all((const uint64_t[]){ t.weights, t.scratch, t.passes, t.rows,
+                                              t.samples }, 5);
     t.available = sys_memory_available();
     *out = t;
 }
@@ -44,8 +63,8 @@ void train_memory_line(const struct train_memory *m, struct buf *out)
     buf_text(out, " weights, gradients and moments + ");
     put_size(out, m->passes);
     buf_printf(out, " passes of %u row%s + ", m->micro_rows, m->micro_rows == 1 ? "" : "s");
-    put_size(out, m->rows + m->samples);
-    buf_text(out, " rows and samples = ");
+    put_size(out, m->scratch + m->rows + m->samples);
+    buf_text(out, " besides = ");
     put_size(out, m->total);
     if (m->available != UINT64_MAX) {
         buf_text(out, " of ");

@@ -2,6 +2,7 @@
  * train_memory: what a run needs, from its recipe and plan alone, before anything is taken.
  *
  *   weights    f32 masters and gradients, optimizer moments, bf16 copies (params.h)
+ *   scratch    of Muon (muon.h)
  *   passes     all that a pass keeps for its gradients, with a chunk of logits (train_pass.h)
  *   rows       the tokens of one pass, and places for those of an evaluation
  *   samples    key and value cache and workspace of the sampling session; 0 without samples
@@ -15,7 +16,7 @@
 #include "train/train_recipe.h"
 
 struct train_memory {
-    uint64_t weights, passes, rows, samples, total;
+    uint64_t weights, scratch, passes, rows, samples, total;
     uint64_t available;                   /* UINT64_MAX: unknown */
     uint32_t micro_rows;                  /* that this is for */
 };
