@@ -24,7 +24,7 @@ struct bench {
     const struct kernels *k;
     size_t n;
     float *x, *y, *z, *v, *w;             /* v: of squares, not negative */
-    struct attn_row attn;
+    struct attn_rows attn;
 };
 
 static volatile uint64_t sink;
@@ -210,7 +210,7 @@ static void bench_row_ops(const struct kernels *k, const char *level, const char
 
 static void run_attn(struct bench *b)
 {
-    b->k->attn_row_fwd(b->y, &b->attn);
+    b->k->attn_rows_fwd(b->y, b->attn.n_q * b->attn.hd, &b->attn);
 }
 
 /* Reads as many bytes as the K and V of the attention hold. */
@@ -269,12 +269,13 @@ static void bench_attn(const struct kernels *k, const char *level, size_t hd, si
     size_t bytes = 2 * keys * hd * sizeof(f16);
     struct bench b = { .k = k, .y = take_floats(n_q * hd), .x = take_floats(n_q * hd) };
     f16 *key = take_halves(keys * hd), *value = take_halves(keys * hd);
-    b.attn = (struct attn_row){ .q = b.x, .k = key, .v = value, .kv_type = KV_F16,
-                                .last = keys - 1, .ring = keys, .n_q = n_q, .hd = hd,
-                                .scale = 0.1f };
+    b.attn = (struct attn_rows){ .q = b.x, .k = key, .v = value, .kv_type = KV_F16,
+                                 .q_stride = n_q * hd, .kv_stride = hd * sizeof *key,
+                                 .first_pos = keys - 1, .ring = keys, .n_rows = 1, .n_q = n_q,
+                                 .hd = hd, .scale = 0.1f };
     double s = seconds(run_attn, &b), roof = read_seconds(&b);
     printf("%-14s %-7s hd=%-3zu heads=%zu keys=%-6zu %10.0f ns %8.1f GB/s %5.1f%% of reading, "
-           "%6.1f GFLOP/s\n", "attn_row_fwd", level, hd, n_q, keys, s * 1e9,
+           "%6.1f GFLOP/s\n", "attn_rows_fwd", level, hd, n_q, keys, s * 1e9,
            (double)bytes / s * 1e-9, 100 * roof / s, (double)(4 * n_q * keys * hd) / s * 1e-9);
     free(key);
     free(value);
@@ -304,7 +305,7 @@ int main(int argc, char **argv)
         if (only && strcmp(only, level) != 0)
             continue;
         bench_row_ops(k, level, op);
-        if (!op || !strcmp(op, "attn_row_fwd"))
+        if (!op || !strcmp(op, "attn_rows_fwd"))
             bench_all_attn(k, level);
     }
     return 0;

@@ -41,7 +41,6 @@
     X(sum_squares)      /* opt   */ \
     X(rope_half_fwd)    /* rope  */ \
     X(rope_pair_fwd)    /* rope  */ \
-    X(attn_row_fwd)     /* attn  */ \
     X(attn_rows_fwd)    /* attn  */ \
     X(attn_bwd)         /* attn  */ \
     X(kv_store)         /* attn  */ \

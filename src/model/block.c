@@ -1,7 +1,7 @@
 /* Attention, the dense FFN, and how a layer puts them together. */
 #include "model/block.h"
 
-enum { ROW_GRAIN = 4 };
+enum { ROW_GRAIN = 4, ATTEND_ROWS = 64, UNITS_PER_THREAD = 4 };
 
 struct sublayer_task {
     const struct step *s;
@@ -88,6 +88,7 @@ void gate_rows(struct model *m, float *y, const float *gate, const float *up, si
 struct attn_task {
     const struct step *s;
     uint32_t layer;
+    size_t unit_rows;                     /* serving: rows of a unit of attend_range */
 };
 
 /* The order of a Hugging Face file, so that sums over a head, and with them all bits, are
@@ -175,32 +176,57 @@ static void place_range(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
-/* Units are (row, KV head) pairs. */
+/* One past the last row, at most `limit`, that continues row r's sequence without a gap. */
+static size_t run_end(const struct fwd_row *rows, size_t r, size_t limit)
+{
+    size_t end = r + 1;
+    while (end < limit && rows[end].kv == rows[r].kv && rows[end].pos == rows[r].pos + (end - r))
+        end++;
+    return end;
+}
+
+/* Rows r .. r + n - 1 of one sequence, and KV head h. */
+static void attend_run(const struct attn_task *t, size_t r, size_t n, size_t h)
+{
+    struct model *m = t->s->m;
+    const struct plan *p = &m->plan;
+    const struct fwd_row *row = &t->s->rows[r];
+    const struct kv_layer *kv = &row->kv->layer[t->layer];
+    size_t hd = p->head_dim, n_q = p->n_heads / p->n_kv_heads, width = p->n_heads * hd;
+    size_t row_bytes = kv_row_bytes(row->kv->type, hd), at = r * width + h * n_q * hd;
+    struct attn_rows a = {
+        .q = t->s->ws->q + at, .q_stride = width,
+        .k = (const uint8_t *)kv->k + h * kv->ring * row_bytes,
+        .v = (const uint8_t *)kv->v + h * kv->ring * row_bytes,
+        .kv_stride = row_bytes, .kv_type = row->kv->type, .ring = kv->ring,
+        .first_pos = row->pos, .n_rows = n, .window = p->layer[t->layer].window,
+        .n_q = n_q, .hd = hd, .scale = p->attn_scale,
+    };
+    m->kern->attn_rows_fwd(t->s->ws->mix.f32 + at, width, &a);
+}
+
+/* Serving: units are (unit_rows rows, KV head) pairs. */
 static void attend_range(void *arg, size_t begin, size_t end, int worker)
 {
     const struct attn_task *t = arg;
-    struct model *m = t->s->m;
-    const struct plan *p = &m->plan;
-    size_t hd = p->head_dim, n_q = p->n_heads / p->n_kv_heads;
-    uint32_t window = p->layer[t->layer].window;
+    size_t n_kv = t->s->m->plan.n_kv_heads;
     (void)worker;
     for (size_t u = begin; u < end; u++) {
-        size_t r = u / p->n_kv_heads, h = u % p->n_kv_heads;
-        const struct fwd_row *row = &t->s->rows[r];
-        const struct kv_layer *kv = &row->kv->layer[t->layer];
-        size_t head_bytes = kv->ring * kv_row_bytes(row->kv->type, hd);
-        size_t at = (r * p->n_heads + h * n_q) * hd;
-        struct attn_row a = {
-            .q = t->s->ws->q + at,
-            .k = (const uint8_t *)kv->k + h * head_bytes,
-            .v = (const uint8_t *)kv->v + h * head_bytes,
-            .kv_type = row->kv->type,
-            .first = window && row->pos >= window ? row->pos - window + 1 : 0,
-            .last = row->pos, .ring = kv->ring, .n_q = n_q, .hd = hd,
-            .scale = p->attn_scale,
-        };
-        m->kern->attn_row_fwd(t->s->ws->mix.f32 + at, &a);
+        size_t r = u / n_kv * t->unit_rows, limit = r + t->unit_rows;
+        limit = limit < t->s->n ? limit : t->s->n;
+        for (size_t next; r < limit; r = next) {
+            next = run_end(t->s->rows, r, limit);
+            attend_run(t, r, next - r, u % n_kv);
+        }
     }
+}
+
+/* How many rows a unit takes: whole tiles of queries, unless that leaves threads idle. */
+static size_t attend_rows(const struct step *s)
+{
+    size_t per_thread = s->n * s->m->plan.n_kv_heads / (size_t)pool_threads(s->m->pool);
+    size_t rows = per_thread / UNITS_PER_THREAD;
+    return rows < 1 ? 1 : rows < ATTEND_ROWS ? rows : ATTEND_ROWS;
 }
 
 /* Training: units are (span of a document, KV head) pairs. */
@@ -243,12 +269,13 @@ static void attention(const struct step *s, uint32_t layer)
                                        { s->ws->k, w->k.rows, &w->k, z, n },
                                        { s->ws->v, w->v.rows, &w->v, z, n } };
     linear_run(m, jobs, 3);
-    struct attn_task t = { s, layer };
+    struct attn_task t = { s, layer, attend_rows(s) };
     pool_run(m->pool, n, ROW_GRAIN, place_range, &t);
     if (s->docs)
         pool_run(m->pool, s->docs->n_spans * p->n_kv_heads, 1, attend_spans, &t);
     else
-        pool_run(m->pool, n * p->n_kv_heads, 1, attend_range, &t);
+        pool_run(m->pool, (n + t.unit_rows - 1) / t.unit_rows * p->n_kv_heads, 1, attend_range,
+                 &t);
     acts_prepare(m, &s->ws->mix, n, width, o, 1);
     linear_run(m, &(struct linear_job){ s->ws->t, hidden, &w->o, acts_at(&s->ws->mix, 0, width),
                                         n }, 1);

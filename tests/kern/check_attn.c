@@ -7,6 +7,27 @@
 
 enum { KEYS_MAX = 512 };
 
+/* One query position, which sees positions first .. last. */
+struct attn_row {
+    const float *q;
+    const void *k, *v;
+    enum kv_type kv_type;
+    uint64_t first, last, ring;
+    size_t n_q, hd;
+    float scale;
+};
+
+static void attend(const struct kernels *k, float *out, const struct attn_row *a)
+{
+    struct attn_rows rows = {
+        .q = a->q, .k = a->k, .v = a->v, .kv_type = a->kv_type, .q_stride = a->n_q * a->hd,
+        .kv_stride = kv_row_bytes(a->kv_type, a->hd), .first_pos = a->last, .ring = a->ring,
+        .n_rows = 1, .n_q = a->n_q, .hd = a->hd, .scale = a->scale,
+        .window = a->first ? (uint32_t)(a->last - a->first + 1) : 0,
+    };
+    k->attn_rows_fwd(out, rows.q_stride, &rows);
+}
+
 /* One attention problem: its KV rows are filled by position, so any ring holds the same. */
 struct problem {
     struct attn_row row;
@@ -125,10 +146,10 @@ static float *one_problem(struct tester *t, struct problem *p)
     a->k = make_kv(t, p, 0);
     a->v = make_kv(t, p, 1);
     float *out = t_bytes(t, n * sizeof *out, 12), *want = t_bytes(t, n * sizeof *want, 0);
-    t->ref->attn_row_fwd(want, a);
+    attend(t->ref, want, a);
     if (t->level == CPU_C && p->size >= 1)
         against_float64(t, a, want);
-    t->k->attn_row_fwd(out, a);
+    attend(t->k, out, a);
     t_same(t, out, want, n, "out");
     return out;
 }
@@ -202,7 +223,7 @@ static void exact_results(struct tester *t)
     p.row.v = make_kv(t, &p, 1);
     for (size_t i = 0; i < 64; i++)
         q[i] = t_normal(t);
-    t->k->attn_row_fwd(out, &p.row);
+    attend(t->k, out, &p.row);
     make_row(want, &p, 200, 1);
     t_same(t, out, want, 64, "head 0");
     t_same(t, out + 64, want, 64, "head 1");
@@ -215,7 +236,7 @@ static void exact_results(struct tester *t)
     p.row.ring = 192;
     p.row.k = make_kv(t, &p, 0);
     p.row.v = make_kv(t, &p, 1);
-    t->k->attn_row_fwd(out, &p.row);
+    attend(t->k, out, &p.row);
     for (size_t i = 0; i < 64; i++) {
         double sum = 0;
         for (uint64_t pos = 100; pos <= 227; pos++)
@@ -235,7 +256,7 @@ static bool shows_nan(struct tester *t, struct problem *p, bool in_value, uint64
     a->v = make_kv(t, p, 1);
     f16 *kv = (f16 *)(uintptr_t)(in_value ? a->v : a->k);
     kv[(size_t)(pos % a->ring) * a->hd + 3] = 0x7e00;
-    t->k->attn_row_fwd(out, a);
+    attend(t->k, out, a);
     bool all = true, any = false;
     for (size_t h = 0; h < a->n_q; h++) {
         all = all && isnan(out[h * a->hd + 3]);
@@ -267,26 +288,28 @@ static char *take_half_hidden(void)
     return p != MAP_FAILED && !mprotect(p + 3 * 4096, 32 * 4096, PROT_NONE) ? p : NULL;
 }
 
-/* Positions 70..133 are rows 70..127 and 0..5: any read of another row ends the program. */
-static void reads_only_visible(struct tester *t)
+/* Positions 70..133 are rows 70..127 and 0..5: any read of another row ends the program.
+ * One head goes row by row, 16 go in tiles. */
+static void reads_only_visible(struct tester *t, size_t n_q)
 {
-    float q[ATTN_HD_MAX] = { 0 }, out[ATTN_HD_MAX];
+    static float q[16 * ATTN_HD_MAX], out[16 * ATTN_HD_MAX];
     char *k = take_half_hidden(), *v = take_half_hidden();
     struct attn_row a = { .q = q, .k = k, .v = v, .kv_type = KV_F32, .first = 70, .last = 133,
-                          .ring = 128, .n_q = 1, .hd = ATTN_HD_MAX, .scale = 1 };
-    t_case(t, "invisible rows cannot be read");
+                          .ring = 128, .n_q = n_q, .hd = ATTN_HD_MAX, .scale = 1 };
+    t_case(t, "invisible rows cannot be read, %zu heads", n_q);
     t_true(t, k && v, "mmap and mprotect");
     if (!k || !v)
         return;
-    t->k->attn_row_fwd(out, &a);
-    t_true(t, out[0] == 0 && out[ATTN_HD_MAX - 1] == 0, "zeros in, zeros out");
+    attend(t->k, out, &a);
+    t_true(t, out[0] == 0 && out[n_q * ATTN_HD_MAX - 1] == 0, "zeros in, zeros out");
     munmap(k, 64 * 4096);
     munmap(v, 64 * 4096);
 }
 
-void check_attn_row_fwd(struct tester *t)
+void check_attn_rows_fwd(struct tester *t)
 {
-    reads_only_visible(t);
+    reads_only_visible(t, 1);
+    reads_only_visible(t, 16);
     all_spans(t);
     ring_is_invisible(t);
     exact_results(t);

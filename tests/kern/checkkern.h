@@ -39,6 +39,7 @@
     X(moe_load)         \
     X(encode)           \
     X(amx_order)        \
+    X(attn_tiles)       \
     KERNELS(X)
 
 enum fill {

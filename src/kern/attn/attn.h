@@ -1,27 +1,32 @@
 /*
- * attn: softmax(q K^T scale) V for one query position and one KV head with the
- * n_q query heads that share it (grouped-query attention).
+ * attn: softmax(q K^T scale) V for queries at consecutive positions, one KV head and the n_q
+ * query heads that share it (grouped-query attention).
  *
- *     out, q   f32 [n_q][hd]            out may not overlap q
- *     k, v     [ring][hd] of kv_type    position p lives in row p % ring; a row takes
- *              kv_row_bytes(kv_type, hd) bytes
- *     first    first visible position   last   the query's own position (visible)
- *     ring     rows, a multiple of ATTN_BLOCK; last - first < ring
+ *     q, out   f32, row r and head g at q + r * q_stride + g * hd (out: out_stride);
+ *              strides in floats; out may not overlap anything else
+ *     k, v     position p lies at k + (p % ring) * kv_stride, kv_stride in bytes: in a KV
+ *              ring kv_row_bytes(kv_type, hd), in a training batch the pitch of its rows
+ *     first_pos  position of row 0; row r sees positions up to first_pos + r, its own; with
+ *              window > 0 only the last `window` of them, its own counted
+ *     ring     a multiple of ATTN_BLOCK, or UINT64_MAX: position p lies in row p.  What any
+ *              of the rows sees must be there; no other row of k or v is read
+ *     lse      NULL, or f32 [n_rows][n_q], row r at lse + r * lse_stride: m + log(sum), the
+ *              logarithm as in attn_lse.h, for the backward (attn_bwd.h)
  *
  * Order (the class of attention): keys in blocks of ATTN_BLOCK positions counted
  * from position 0, blocks ascending; inside a block only visible keys count.
- *   s_j = scale * dot(q, k_j); the dot in 16 chains over hd and the tree of norm.h
+ *   s_j = scale * dot(q, k_j); the dot in 16 chains over hd and the tree of norm/chains.h
  *   m'  = max(m, max_j s_j)    c = exp(m - m')    (c = 0 for the first block)
  *   p_j = exp(s_j - m')        sum = fma(sum, c, t), t = the p_j in 16 chains by
  *                              j % 16 (j counted inside the block), same tree
  *   acc = acc * c, then acc = fma(p_j, v_j, acc) for j ascending
  *   out = acc / sum
- * So the bits depend on positions and values only: not on ring, chunk or thread.
+ * So the bits depend on positions and values only: not on ring, strides, rows, chunk or thread.
  * NaN in a visible key or value gives NaN.
  * f16 and bf16 elements become f32 exactly.  A q8_0 element is d * q, rounded once to f32,
  * and then takes the same chains: the class of q8_0 is its storing, not its summing.
  * Source: Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018.
- * scratch: none; n_q and hd are free (hd <= ATTN_HD_MAX).
+ * scratch: the stack, less than 1 MiB; n_rows, n_q and hd are free (hd <= ATTN_HD_MAX).
  */
 #ifndef KEXA_KERN_ATTN_H
 #define KEXA_KERN_ATTN_H
@@ -32,36 +37,6 @@
 enum { ATTN_BLOCK = 64, ATTN_HD_MAX = 512 };
 enum kv_type { KV_F32, KV_F16, KV_BF16, KV_Q8_0 };
 
-struct attn_row {
-    const float *q;
-    const void *k, *v;
-    enum kv_type kv_type;
-    uint64_t first, last, ring;
-    size_t n_q, hd;
-    float scale;
-};
-
-typedef void attn_row_fwd_fn(float *out, const struct attn_row *a);
-
-attn_row_fwd_fn attn_row_fwd_c, attn_row_fwd_avx2, attn_row_fwd_avx512;
-
-/*
- * Many queries: n_rows queries at consecutive positions, one KV head and the n_q query heads
- * that share it; for each row and head exactly the bits of attn_row_fwd.
- *
- *     q, out   f32, row r and head g at q + r * q_stride + g * hd (out: out_stride);
- *              strides in floats; out may not overlap anything else
- *     k, v     position p lies at k + (p % ring) * kv_stride, kv_stride in bytes: in a KV
- *              ring kv_row_bytes(kv_type, hd), in a training batch the pitch of its rows
- *     first_pos  position of row 0; row r sees positions up to first_pos + r, its own; with
- *              window > 0 only the last `window` of them, its own counted
- *     ring     a multiple of ATTN_BLOCK, or UINT64_MAX: position p lies in row p.  What any
- *              of the rows sees must be there
- *     lse      NULL, or f32 [n_rows][n_q], row r at lse + r * lse_stride: m + log(sum), the
- *              logarithm as in attn_lse.h, for the backward
- *
- * No row of k or v is read that none of the queries sees.
- */
 struct attn_rows {
     const float *q;
     const void *k, *v;

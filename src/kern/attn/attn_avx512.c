@@ -1,4 +1,4 @@
-#include "kern/attn/attn.h"
+#include "kern/attn/attn_row.h"
 
 #if defined(__x86_64__)
 
@@ -301,40 +301,45 @@ static void divide(float *out, size_t hd, float sum)
 }
 
 /* n_q <= HEADS heads over all blocks; out is the accumulator until the last division. */
-static void attend(float *out, const float *q, const struct attn_row *a, size_t n_q,
-                   block_fn *add_block)
+static void attend(const struct attn_row *row, block_fn *add_block)
 {
+    const struct attn_rows *a = row->all;
     struct state st;
-    struct block b = { .row_bytes = kv_row_bytes(a->kv_type, a->hd), .hd = a->hd };
+    struct block b = { .row_bytes = a->kv_stride, .hd = a->hd };
     for (size_t h = 0; h < HEADS; h++) {
         st.max[h] = -INFINITY;
         st.sum[h] = 0;
     }
-    for (size_t i = 0; i < n_q * a->hd; i++)
-        out[i] = 0;
-    for (uint64_t n = a->first / ATTN_BLOCK; n <= a->last / ATTN_BLOCK; n++) {
+    for (size_t i = 0; i < row->n_q * a->hd; i++)
+        row->out[i] = 0;
+    for (uint64_t n = row->first / ATTN_BLOCK; n <= row->last / ATTN_BLOCK; n++) {
         uint64_t at = n * ATTN_BLOCK;
         size_t offset = (size_t)(at % a->ring) * b.row_bytes;
         b.k = (const char *)a->k + offset;
         b.v = (const char *)a->v + offset;
-        b.j0 = a->first > at ? (size_t)(a->first - at) : 0;
-        b.j1 = a->last - at < ATTN_BLOCK ? (size_t)(a->last - at) : ATTN_BLOCK - 1;
-        add_block(out, &st, q, &b, a->scale, n_q);
+        b.j0 = row->first > at ? (size_t)(row->first - at) : 0;
+        b.j1 = row->last - at < ATTN_BLOCK ? (size_t)(row->last - at) : ATTN_BLOCK - 1;
+        add_block(row->out, &st, row->q, &b, a->scale, row->n_q);
     }
-    for (size_t h = 0; h < n_q; h++)
-        divide(out + h * a->hd, a->hd, st.sum[h]);
+    for (size_t h = 0; h < row->n_q; h++) {
+        divide(row->out + h * a->hd, a->hd, st.sum[h]);
+        if (row->lse)
+            row->lse[h] = attn_lse(st.max[h], st.sum[h]);
+    }
 }
 
-void attn_row_fwd_avx512(float *out, const struct attn_row *a)
+void attn_few_avx512(float *out, size_t out_stride, const struct attn_rows *a)
 {
     static block_fn *const by_type[] = {
         [KV_F32] = block_f32, [KV_F16] = block_f16, [KV_BF16] = block_bf16,
         [KV_Q8_0] = block_q8
     };
-    for (size_t h = 0; h < a->n_q; h += HEADS) {
-        size_t n = a->n_q - h < HEADS ? a->n_q - h : HEADS;
-        attend(out + h * a->hd, a->q + h * a->hd, a, n, by_type[a->kv_type]);
-    }
+    for (size_t r = 0; r < a->n_rows; r++)
+        for (size_t h = 0; h < a->n_q; h += HEADS) {
+            size_t n = a->n_q - h < HEADS ? a->n_q - h : HEADS;
+            struct attn_row row = attn_row_at(out, out_stride, a, r, h, n);
+            attend(&row, by_type[a->kv_type]);
+        }
 }
 
 #endif

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "kern/act/exp_f32.h"
-#include "kern/attn/attn_lse.h"
+#include "kern/attn/attn_row.h"
 #include "kern/half_bits.h"
 #include "kern/norm/chains.h"
 
@@ -90,20 +90,12 @@ static struct running attend(float *out, const float *q, const struct query *a)
     return run;
 }
 
-void attn_row_fwd_c(float *out, const struct attn_row *a)
-{
-    struct query one = { a->k, a->v, a->kv_type, kv_row_bytes(a->kv_type, a->hd), a->hd,
-                         a->first, a->last, a->ring, a->scale };
-    for (size_t h = 0; h < a->n_q; h++)
-        attend(out + h * a->hd, a->q + h * a->hd, &one);
-}
-
 void attn_rows_fwd_c(float *out, size_t out_stride, const struct attn_rows *a)
 {
     struct query one = { a->k, a->v, a->kv_type, a->kv_stride, a->hd, 0, 0, a->ring, a->scale };
     for (size_t r = 0; r < a->n_rows; r++) {
         one.last = a->first_pos + r;
-        one.first = a->window && one.last >= a->window ? one.last - a->window + 1 : 0;
+        one.first = attn_first_seen(a, one.last);
         for (size_t h = 0; h < a->n_q; h++) {
             size_t at = h * a->hd;
             struct running run = attend(out + r * out_stride + at, a->q + r * a->q_stride + at,

@@ -1,11 +1,10 @@
-#include "kern/attn/attn.h"
+#include "kern/attn/attn_row.h"
 
 #if defined(__x86_64__)
 
 #include <string.h>
 
 #include "kern/act/exp_f32_avx512.h"
-#include "kern/attn/attn_lse.h"
 #include "kern/attn/attn_tile_avx512.h"
 #include "kern/half_bits.h"
 
@@ -19,8 +18,9 @@
  *   sums     4 queries by 64 columns in 16 accumulators, keys ascending
  * For hd 64 that is 2048 fma, 240 additions and about 500 operations of softmax for 4 queries
  * and 64 keys: the bound is the two fma units, at three quarters of their roof.
+ * Below FEW queries the transposing costs more than it saves: those go row by row.
  */
-enum { TILE = 64, KEYS = ATTN_BLOCK, BRANCHES = 5 };
+enum { TILE = 64, KEYS = ATTN_BLOCK, BRANCHES = 5, FEW = 16 };
 
 /* One query (a row and a head) and its running softmax; it sees positions first .. last. */
 struct query {
@@ -241,8 +241,7 @@ static void begin_tile(struct tile *t, const struct attn_rows *a, size_t r, size
         uint64_t pos = a->first_pos + row;
         t->query[u] = (struct query){
             .q = a->q + row * a->q_stride + (h + u % n_heads) * a->hd, .last = pos,
-            .first = a->window && pos >= a->window ? pos - a->window + 1 : 0,
-            .max = -INFINITY,
+            .first = attn_first_seen(a, pos), .max = -INFINITY,
         };
     }
     memset(t->acc, 0, t->n * t->wide * sizeof *t->acc);
@@ -269,7 +268,7 @@ static void end_tile(float *out, size_t out_stride, const struct tile *t,
     }
 }
 
-void attn_rows_fwd_avx512(float *out, size_t out_stride, const struct attn_rows *a)
+static void in_tiles(float *out, size_t out_stride, const struct attn_rows *a)
 {
     struct tile t;
     size_t n_heads = a->n_q < TILE ? a->n_q : TILE, n_rows = TILE / n_heads;
@@ -285,6 +284,14 @@ void attn_rows_fwd_avx512(float *out, size_t out_stride, const struct attn_rows 
             attend(&t, a);
             end_tile(out, out_stride, &t, a, r, h, heads);
         }
+}
+
+void attn_rows_fwd_avx512(float *out, size_t out_stride, const struct attn_rows *a)
+{
+    if (a->n_rows * a->n_q < FEW)
+        attn_few_avx512(out, out_stride, a);
+    else
+        in_tiles(out, out_stride, a);
 }
 
 #endif
