@@ -73,6 +73,11 @@ BENCHES := $(patsubst bench/kern/%.c,$(BUILD)/bench/%,$(sort $(wildcard bench/ke
 $(BENCHES): $(BUILD)/bench/%: $(BUILD)/bench/kern/%.o $(BUILD)/libkexa.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# Whole training steps; wants a config.json (bench/train/README.md).
+$(BUILD)/bench/bench_training: $(BUILD)/bench/train/bench_training.o $(BUILD)/libkexa.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 bench: $(BENCHES)
 	@for b in $(BENCHES); do echo "== $$b"; $$b || exit 1; done
 
