@@ -4,7 +4,7 @@
  * of threads; training logits equal to serving logits.
  */
 #include "../harness.h"
-#include "train/train.h"
+#include "train/optimizer.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -287,6 +287,84 @@ static void test_served(void)
     expect_served(true);
 }
 
+static bool open_f64(struct npy *n, const struct rig *g, const char *name, const double **to)
+{
+    char path[1200];
+    struct err err = { 0 };
+    snprintf(path, sizeof path, "%s/%s.npy", g->folder, name);
+    bool ok = npy_open(n, path, &err);
+    EXPECTF(ok, "%s", err.msg);
+    *to = (const double *)(const void *)n->data;
+    return ok;
+}
+
+/* One step of the fixture's run: clipping at 1, decay of matrices but the embedding's. */
+static void fixture_step(struct rig *g, struct tape *t, struct optimizer *o, uint64_t step,
+                         double *loss, double *norm)
+{
+    uint64_t load[3 * 8] = { 0 };
+    struct pass_sums sums = { .load = load };
+    struct objective objective = objective_of(g, 0, 0.01);
+    params_clear_grads(&g->ps);
+    pass_gradients(t, &g->b, &objective, &g->ps.grads, &sums);
+    *loss = sums.ce / (double)sums.n_targets + 0.05 * sums.mtp / (double)sums.n_targets2
+            + 0.01 * sums.balance / (double)g->b.n_rows;
+    *norm = optimizer_norm(o);
+    optimizer_step(o, step, 1e-3, *norm > 1 ? 1 / *norm : 1, load);
+}
+
+static void expect_biases(const struct rig *g, const double *want)
+{
+    for (size_t i = 0; i < g->ps.n; i++) {
+        const struct param *p = &g->ps.at[i];
+        for (size_t k = 0; p->group == PARAM_BIAS && k < p->n; k++, want++)
+            EXPECTF(fabs((double)p->master[k] - *want) < 1e-6, "%s[%zu]: %g, expected %g",
+                    p->name, k, (double)p->master[k], *want);
+    }
+}
+
+/* 20 steps of AdamW beside torch.optim.AdamW in float64. */
+static void test_adamw(void)
+{
+    struct rig g;
+    struct err err;
+    struct npy losses, norms, biases;
+    const double *loss, *norm, *bias;
+    struct optimizer o;
+    struct optimizer_rule rule = { { 0.9, 0.95, 1e-8, 0.1 }, 0, 1e-3 };
+    if (!rig_open(&g, "exaone_moe", 2, false))
+        return;
+    params_close(&g.ps);                  /* again, with AdamW for all matrices */
+    model_close(&g.m);
+    bool ok = model_open_plan(&g.m, g.folder, &err)
+              && params_open(&g.ps, &g.m, 2, false, false, &err)
+              && params_copy_from(&g.ps, &g.file, &err) && optimizer_open(&o, &g.ps, &rule, &err);
+    struct tape *t = ok ? tape_open(&g.m, g.b.n_rows, g.b.context, true, &err) : NULL;
+    EXPECTF(t, "%s", err.msg);
+    if (!t || !open_f64(&losses, &g, "adamw_loss", &loss)
+        || !open_f64(&norms, &g, "adamw_norm", &norm)
+        || !open_f64(&biases, &g, "adamw_bias", &bias))
+        return;
+    double worst = 0;
+    for (uint64_t step = 1; step <= 20; step++) {
+        double got, size;
+        fixture_step(&g, t, &o, step, &got, &size);
+        double e = fabs(got - loss[step - 1]) / loss[step - 1];
+        worst = e > worst ? e : worst;
+        EXPECTF(e <= 1e-4, "step %d: loss %.9g, expected %.9g", (int)step, got, loss[step - 1]);
+        EXPECTF(fabs(size - norm[step - 1]) <= 1e-3 * norm[step - 1], "step %d: norm %g, "
+                "expected %g", (int)step, size, norm[step - 1]);
+    }
+    expect_biases(&g, bias);
+    printf("20 AdamW steps: largest relative error of a loss %.2e\n", worst);
+    tape_close(t);
+    optimizer_close(&o);
+    npy_close(&losses);
+    npy_close(&norms);
+    npy_close(&biases);
+    rig_close(&g);
+}
+
 /* A step in two passes of one sequence each is the step in one pass, but for the sums' order. */
 static void test_passes(void)
 {
@@ -337,6 +415,7 @@ const struct test tests[] = {
     { "the same bits for any number of threads", test_threads },
     { "bf16 stays near f32", test_bf16 },
     { "training logits are serving logits", test_served },
+    { "20 steps of AdamW equal torch's", test_adamw },
     { "a step in several passes", test_passes },
     { "memory is known before", test_memory },
     { 0 }
