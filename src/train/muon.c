@@ -40,12 +40,12 @@ static bool is_large(const struct muon_job *j)
     return (double)short_side(j) * (double)short_side(j) * (double)long_side(j) >= LARGE;
 }
 
-/* The largest space one job needs on its own, or with all threads. */
-static size_t space_for(const struct muon_job *jobs, size_t n, bool large, size_t workers)
+/* The largest space one of the large or of the other jobs needs. */
+static size_t space_for(const struct muon_job *jobs, size_t n, bool large)
 {
     size_t most = 0;
     for (size_t i = 0; i < n; i++) {
-        size_t bytes = ns_space_bytes(short_side(&jobs[i]), long_side(&jobs[i]), workers);
+        size_t bytes = ns_space_bytes(short_side(&jobs[i]), long_side(&jobs[i]));
         if (is_large(&jobs[i]) == large && bytes > most)
             most = bytes;
     }
@@ -55,8 +55,8 @@ static size_t space_for(const struct muon_job *jobs, size_t n, bool large, size_
 size_t muon_scratch_bytes(const struct muon_job *jobs, size_t n_jobs, int n_threads)
 {
     size_t threads = n_threads > 1 ? (size_t)n_threads : 1;
-    size_t large = space_for(jobs, n_jobs, true, threads);
-    size_t small = threads * space_for(jobs, n_jobs, false, 1);
+    size_t large = space_for(jobs, n_jobs, true);
+    size_t small = threads * space_for(jobs, n_jobs, false);
     return large > small ? large : small;
 }
 
@@ -95,7 +95,7 @@ static void scale_rows(void *arg, size_t begin, size_t end, int worker)
         w->s.x[i] *= w->factor;
 }
 
-/* W's rows; O lies turned in x if the matrix was. */
+/* W's rows; NS_SCALE O lies turned in x if the matrix was. */
 static void apply_rows(void *arg, size_t begin, size_t end, int worker)
 {
     const struct muon_way *w = arg;
@@ -119,10 +119,10 @@ static void step_one(struct muon_way *w, struct pool *pool, char *space)
     if (j->rows > j->cols)
         pool_run(pool, j->cols, ROW_GRAIN, turn_in, w);
     w->k->sum_squares(&norm, w->s.x, j->rows * j->cols);
-    w->factor = (float)(1 / (sqrt(norm) + 1e-7));
+    w->factor = (float)((double)NS_SCALE / (sqrt(norm) + 1e-7));
     pool_run(pool, w->s.m, ROW_GRAIN, scale_rows, w);
     newton_schulz(&w->s, w->k, pool, w->c->bf16);
-    w->factor = (float)(w->c->lr * 0.2 * sqrt((double)w->s.n));
+    w->factor = (float)(w->c->lr * 0.2 * sqrt((double)w->s.n) / (double)NS_SCALE);
     pool_run(pool, j->rows, ROW_GRAIN, apply_rows, w);
 }
 
@@ -139,7 +139,7 @@ static void step_small(void *arg, size_t begin, size_t end, int worker)
 void muon_step(const struct kernels *k, struct pool *pool, const struct muon_job *jobs,
                size_t n_jobs, const struct muon_config *c, void *scratch)
 {
-    struct muon_list l = { k, c, jobs, scratch, space_for(jobs, n_jobs, false, 1) };
+    struct muon_list l = { k, c, jobs, scratch, space_for(jobs, n_jobs, false) };
     unsigned old = denormals_flush();
     for (size_t i = 0; i < n_jobs; i++) {
         struct muon_way w = { .k = k, .c = c, .job = &jobs[i] };

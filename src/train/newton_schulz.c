@@ -1,8 +1,9 @@
 #include "train/newton_schulz.h"
 
-/* Rows of A that are computed at once; bytes of X^T a worker takes at once, which stay in its
- * cache while all rows of B pass over them. */
-enum { GRAM_ROWS = 64, SLAB_BYTES = 128 << 10, SLAB_COLS = 256, SLAB_COLS_MIN = 16, TILE = 16 };
+/* What a thread takes at once: rows of G and of G G, columns of B Z. */
+enum { GRAM_ROWS = 64, BZ_COLS = 256, TILE = 16 };
+
+#define NS_B_ROOT_C (NS_B / (NS_SCALE * NS_SCALE))
 
 struct round {
     const struct kernels *k;
@@ -20,27 +21,15 @@ static size_t units_of(size_t n, size_t unit)
     return (n + unit - 1) / unit;
 }
 
-static size_t slab_cols(size_t m)
-{
-    size_t cols = SLAB_BYTES / (m * sizeof(float)) / TILE * TILE;
-    return cols < SLAB_COLS_MIN ? SLAB_COLS_MIN : least(cols, SLAB_COLS);
-}
-
 static size_t padded(size_t bytes)
 {
     return (bytes + 63) / 64 * 64;
 }
 
-static size_t slab_bytes(size_t m)
-{
-    return padded(slab_cols(m) * m * sizeof(float));
-}
-
-size_t ns_space_bytes(size_t m, size_t n, size_t workers)
+size_t ns_space_bytes(size_t m, size_t n)
 {
     size_t matrix = padded(m * n * sizeof(float)), square = padded(m * m * sizeof(float));
-    return 2 * matrix + 2 * square + padded(m * n * sizeof(bf16)) + padded(m * m * sizeof(bf16))
-           + workers * slab_bytes(m);
+    return 2 * matrix + 2 * square + padded(m * n * sizeof(bf16)) + padded(m * m * sizeof(bf16));
 }
 
 static void *cut(char **at, size_t bytes)
@@ -61,7 +50,6 @@ void ns_space_divide(struct ns_space *s, void *memory, size_t m, size_t n)
     s->b = cut(&at, m * m * sizeof(float));
     s->half_x = cut(&at, m * n * sizeof(bf16));
     s->half_a = cut(&at, m * m * sizeof(bf16));
-    s->slabs = at;
 }
 
 /* y[i][j] = sum_l x[i][l] w[j][l] for `rows` of x and n of w, all of length k. */
@@ -82,12 +70,14 @@ static const void *row_of(const struct round *r, const float *x, const bf16 *hal
     return r->half ? (const void *)(half + at) : (const void *)(x + at);
 }
 
-/* What a block of rows [i0, i1) has left of its end, in the columns of the rows before. */
+/* The columns [i0, i1) of the rows before and within become what the rows [i0, i1) hold; some
+ * at a time, whose lines stay in the nearest cache. */
 static void mirror(float *a, size_t m, size_t i0, size_t i1)
 {
-    for (size_t j = 0; j < i1; j++)
-        for (size_t i = j < i0 ? i0 : j + 1; i < i1; i++)
-            a[j * m + i] = a[i * m + j];
+    for (; i0 < i1; i0 += TILE)
+        for (size_t j = 0; j < least(i0 + TILE, i1); j++)
+            for (size_t i = j < i0 ? i0 : j + 1; i < least(i0 + TILE, i1); i++)
+                a[j * m + i] = a[i * m + j];
 }
 
 static void gram(void *arg, size_t begin, size_t end, int worker)
@@ -103,7 +93,7 @@ static void gram(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
-/* B = b A + c A A; A A^T is A A. */
+/* B = G G + (b / sqrt(c)) G; G G^T is G G. */
 static void square(void *arg, size_t begin, size_t end, int worker)
 {
     const struct round *r = arg;
@@ -114,43 +104,25 @@ static void square(void *arg, size_t begin, size_t end, int worker)
         product(r, s->b + i0 * s->m, s->m, row_of(r, s->a, s->half_a, 0),
                 row_of(r, s->a, s->half_a, i0 * s->m), i1 - i0, i1, s->m);
         for (size_t i = i0; i < i1; i++)
-            for (size_t j = 0; j < i1; j++)
-                s->b[i * s->m + j] = NS_B * s->a[i * s->m + j] + NS_C * s->b[i * s->m + j];
+            r->k->scale_add_fwd(s->b + i * s->m, NS_B_ROOT_C, s->a + i * s->m, i1);
         mirror(s->b, s->m, i0, i1);
     }
 }
 
-/* to[j][i] = from[i][j0 + j] for n columns of the m rows, in tiles: the writes of a tile share
- * cache lines. */
-static void turn_f32(float *to, const float *from, size_t m, size_t stride, size_t n)
-{
-    for (size_t i0 = 0; i0 < m; i0 += TILE)
-        for (size_t j = 0; j < n; j++)
-            for (size_t i = i0; i < least(i0 + TILE, m); i++)
-                to[j * m + i] = from[i * stride + j];
-}
-
-static void turn_bf16(bf16 *to, const bf16 *from, size_t m, size_t stride, size_t n)
-{
-    for (size_t i0 = 0; i0 < m; i0 += TILE)
-        for (size_t j = 0; j < n; j++)
-            for (size_t i = i0; i < least(i0 + TILE, m); i++)
-                to[j * m + i] = from[i * stride + j];
-}
-
-/* Y = B X + a X, some columns at a time: their X^T is the weight of the product. */
+/* Y = B Z + a Z, some columns at a time. */
 static void advance(void *arg, size_t begin, size_t end, int worker)
 {
     const struct round *r = arg;
     const struct ns_space *s = r->s;
-    void *slab = s->slabs + (size_t)worker * slab_bytes(s->m);
+    (void)worker;
     for (size_t u = begin; u < end; u++) {
-        size_t j0 = u * slab_cols(s->m), n = least(slab_cols(s->m), s->n - j0);
+        size_t j0 = u * BZ_COLS, n = least(BZ_COLS, s->n - j0);
         if (r->half)
-            turn_bf16(slab, s->half_x + j0, s->m, s->n, n);
+            r->k->gemm_bf16_dx(s->y + j0, s->n, s->half_a, s->m, s->half_x + j0,
+                               s->n * sizeof(bf16), s->m, s->m, n);
         else
-            turn_f32(slab, s->x + j0, s->m, s->n, n);
-        product(r, s->y + j0, s->n, slab, row_of(r, s->b, s->half_a, 0), s->m, n, s->m);
+            r->k->gemm_f32_dx(s->y + j0, s->n, s->b, s->m, s->x + j0, s->n * sizeof(float), s->m,
+                              s->m, n);
         for (size_t i = 0; i < s->m; i++)
             r->k->scale_add_fwd(s->y + i * s->n + j0, NS_A, s->x + i * s->n + j0, n);
     }
@@ -182,14 +154,14 @@ static void round_matrix(const struct round *r, struct pool *pool, bf16 *to, con
 void newton_schulz(struct ns_space *s, const struct kernels *k, struct pool *pool, bool half)
 {
     struct round r = { k, s, half };
-    size_t blocks = units_of(s->m, GRAM_ROWS), slabs = units_of(s->n, slab_cols(s->m));
+    size_t blocks = units_of(s->m, GRAM_ROWS), columns = units_of(s->n, BZ_COLS);
     for (int i = 0; i < NS_ROUNDS; i++) {
         round_matrix(&r, pool, s->half_x, s->x, s->m, s->n);
         pool_run(pool, blocks, 1, gram, &r);
         round_matrix(&r, pool, s->half_a, s->a, s->m, s->m);
         pool_run(pool, blocks, 1, square, &r);
         round_matrix(&r, pool, s->half_a, s->b, s->m, s->m);
-        pool_run(pool, slabs, 1, advance, &r);
+        pool_run(pool, columns, 1, advance, &r);
         float *next = s->y;
         s->y = s->x;
         s->x = next;
