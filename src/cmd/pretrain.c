@@ -79,11 +79,29 @@ static bool measure(struct pretrain *p, struct err *why, struct err *err)
     return train_roof_measure(&p->roof, p->recipe.run.dtype, p->n_threads, err);
 }
 
-static bool plan_run(struct pretrain *p, const char *path, struct err *err)
+/* What only a run needs that is done. */
+static bool check_whole(struct pretrain *p, struct err *err)
+{
+    const struct train_recipe *r = &p->recipe;
+    if (!r->data.tokenizer)
+        return fail(err, ERR_USAGE, "%s: data.tokenizer is missing: the folder of the tokenizer "
+                    "that packed the data", r->file);
+    if (!r->data.n_sources)
+        return fail(err, ERR_USAGE, "%s: data.source is missing: a folder that `kexa data pack` "
+                    "wrote", r->file);
+    return p->args->resume ? train_folder_resume(&p->recipe, err) : train_folder_check_new(r, err);
+}
+
+static bool plan_and_run(struct pretrain *p, const char *path, struct err *err)
 {
     struct err why = { 0 };
-    return read_recipe(p, path, err) && open_plan(p, err) && measure(p, &why, err)
-           && pretrain_print_plan(p, err);
+    bool dry = p->args->dry_run;
+    if (!read_recipe(p, path, err) || (!dry && !check_whole(p, err)) || !open_plan(p, err)
+        || !measure(p, &why, err) || !pretrain_print_plan(p, err))
+        return false;
+    if (!dry && !p->fits)
+        return fail(err, why.code, "%s", why.msg);
+    return dry || (train_folder_make(&p->recipe, err) && pretrain_run(p, err));
 }
 
 static bool explain(struct err *err)
@@ -106,7 +124,7 @@ static bool run_pretrain(const void *args, const struct operands *rest, struct e
         return fail(err, ERR_USAGE, "pretrain needs a recipe, such as recipes/nano/ci.recipe; "
                     "`kexa pretrain --explain` lists what may stand in one");
     train_recipe_init(&p.recipe);
-    bool ok = plan_run(&p, rest->at[0], err);
+    bool ok = plan_and_run(&p, rest->at[0], err);
     plan_release(&p.plan);
     tokenizer_close(p.tokenizer);
     train_recipe_release(&p.recipe);
@@ -115,6 +133,10 @@ static bool run_pretrain(const void *args, const struct operands *rest, struct e
 
 static const struct example examples[] = {
     { "kexa pretrain recipes/nano/3m.recipe --dry-run", "what the run would be" },
+    { "kexa pretrain recipes/nano/ci.recipe", "the smallest run" },
+    { "kexa pretrain recipes/nano/ci.recipe --resume", "on from where it was stopped" },
+    { "kexa pretrain my.recipe --size 10m --set optimizer.kind=adamw --out runs/adamw",
+      "the same text, another model" },
     { "kexa pretrain --explain", "every key of a recipe" },
     { NULL, NULL }
 };
@@ -126,6 +148,16 @@ static const struct opt_group groups[] = {
 
 const struct command pretrain_command = {
     "pretrain", "grow a model from text", "RECIPE", 0, 1,
-    "Plans the training run that a recipe describes.",
+    "Trains a model of the K-EXAONE kind from the shards that `kexa data pack` wrote, as a recipe "
+    "says: sections of key = value, every one with a default.  First the plan is printed: shape, "
+    "length, memory, operations, time at the speed measured now; a run that does not fit in "
+    "memory is refused.  Then a line shows loss, bits per byte, tokens a second, the share of what "
+    "the machine can do at most, and the time left; held-out bits per byte and samples follow as "
+    "the recipe asks.\n\n"
+    "The folder of the run gets checkpoints, log.jsonl, TensorBoard events, and in the end final/, "
+    "a Hugging Face folder that every kexa command reads.  Ctrl-C finishes the step, saves it and "
+    "ends with status 8; a second one ends at once.  --resume goes on after that, and after a "
+    "crash from the newest checkpoint: the model is the same to the bit as if nothing had "
+    "happened, for any number of threads.  A folder that holds a run is never written over.",
     examples, groups, sizeof(struct pretrain_args), run_pretrain
 };

@@ -3,6 +3,7 @@
  *
  *   pretrain.c         options; from a recipe to a plan
  *   pretrain_plan.c    the plan as a table, or as JSON
+ *   pretrain_run.c     the steps; pretrain_line.h shows them
  */
 #ifndef KEXA_CMD_PRETRAIN_H
 #define KEXA_CMD_PRETRAIN_H
@@ -30,6 +31,9 @@ struct pretrain {
 };
 
 bool pretrain_print_plan(const struct pretrain *p, struct err *err);
+
+/* All steps that are left, or as many as Ctrl-C lets it do; p: planned, and it fits. */
+bool pretrain_run(struct pretrain *p, struct err *err);
 
 /* "40 s", "12 min", "3 h 05 min", "2.5 days", "12 years" */
 void put_duration(struct buf *out, double seconds);

@@ -26,5 +26,6 @@
 #include "train/train_memory.h"
 #include "train/train_recipe.h"
 #include "train/train_roof.h"
+#include "train/trainer.h"
 
 #endif

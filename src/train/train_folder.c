@@ -35,29 +35,21 @@ static bool make_folders(const char *path, struct err *err)
 
 bool train_folder_check_new(const struct train_recipe *r, struct err *err)
 {
-    struct buf path = { 0 }, checkpoints = { 0 };
-    bool ok = path_in(&path, r, RUN_RECIPE_NAME, err)
-              && path_in(&checkpoints, r, "checkpoints", err);
-    if (ok && (file_exists(path.at) || file_exists(checkpoints.at)))
+    struct buf path = { 0 }, log = { 0 };
+    bool ok = path_in(&path, r, RUN_RECIPE_NAME, err) && path_in(&log, r, "log.jsonl", err);
+    if (ok && (file_exists(path.at) || file_exists(log.at)))
         ok = fail(err, ERR_USAGE, "%s holds a run already; --resume goes on with it, and --out "
                   "DIR begins one in another folder", r->run.out);
     else if (ok && file_exists(r->run.out) && !file_is_dir(r->run.out))
         ok = fail(err, ERR_USAGE, "%s is no folder; --out DIR names another", r->run.out);
     buf_release(&path);
-    buf_release(&checkpoints);
+    buf_release(&log);
     return ok;
 }
 
-bool train_folder_begin(const struct train_recipe *r, struct err *err)
+bool train_folder_make(const struct train_recipe *r, struct err *err)
 {
-    struct buf path = { 0 }, text = { 0 };
-    buf_printf(&text, "# This run as it began; kexa pretrain --resume compares with it.\n");
-    train_recipe_write(r, &text);
-    bool ok = buf_ok(&text, err) && path_in(&path, r, RUN_RECIPE_NAME, err)
-              && make_folders(r->run.out, err) && file_write(path.at, text.at, text.len, err);
-    buf_release(&path);
-    buf_release(&text);
-    return ok;
+    return make_folders(r->run.out, err);
 }
 
 /* r goes on as `was` began. */
@@ -77,11 +69,9 @@ bool train_folder_resume(struct train_recipe *r, struct err *err)
     struct buf path = { 0 };
     train_recipe_init(&was);
     bool ok = path_in(&path, r, RUN_RECIPE_NAME, err);
-    if (ok && !file_exists(path.at))
-        ok = fail(err, ERR_USAGE, "%s holds no run to go on with (there is no %s); without "
-                  "--resume one begins", r->run.out, path.at);
-    ok = ok && train_recipe_load(&was, path.at, err) && train_recipe_resolve(&was, err)
-         && take_over(r, &was, err);
+    if (ok && file_exists(path.at))
+        ok = train_recipe_load(&was, path.at, err) && train_recipe_resolve(&was, err)
+             && take_over(r, &was, err);
     train_recipe_release(&was);
     buf_release(&path);
     return ok;

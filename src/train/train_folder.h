@@ -1,6 +1,7 @@
 /*
  * train_folder: the folder of a run.  OUT/run.recipe is the resolved recipe, every key
- * explicit: what the run began with, and what one that goes on is held against.
+ * explicit: what the run began with (trainer.h writes it), and what one that goes on is held
+ * against.
  */
 #ifndef KEXA_TRAIN_TRAIN_FOLDER_H
 #define KEXA_TRAIN_TRAIN_FOLDER_H
@@ -12,11 +13,12 @@
 /* Refuses a folder that holds a run already, whatever its state. */
 bool train_folder_check_new(const struct train_recipe *r, struct err *err);
 
-/* Makes the folder (and those above it) and writes OUT/run.recipe.  r: resolved. */
-bool train_folder_begin(const struct train_recipe *r, struct err *err);
+/* Makes OUT and the folders above it that are missing. */
+bool train_folder_make(const struct train_recipe *r, struct err *err);
 
 /* Takes run.micro_rows, where the recipe does not say it, from OUT/run.recipe, and refuses
- * a recipe that would not continue that run to the bit. */
+ * a recipe that would not continue that run to the bit.  Without such a file nothing is done:
+ * the run was stopped before it began. */
 bool train_folder_resume(struct train_recipe *r, struct err *err);
 
 #endif

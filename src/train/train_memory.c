@@ -48,7 +48,10 @@ void train_memory_plan(struct train_memory *out, const struct train_recipe *r,
     bool muon = r->optimizer.kind == OPTIMIZER_MUON;
     t.weights = params_bytes(p, r->run.dtype == TRAIN_BF16, muon);
     t.scratch = muon ? muon_bytes(p, n_threads) : 0;
-    t.passes = tape_bytes(&m, r->run.micro_rows, r->data.context, true);
+    bool evaluates = r->data.heldout_rows && r->run.eval_every;
+    t.passes = add_all((const uint64_t[]){
+        tape_bytes(&m, r->run.micro_rows, r->data.context, true),
+        evaluates ? tape_bytes(&m, r->run.micro_rows, r->data.context, false) : 0 }, 2);
     t.rows = (uint64_t)BYTES_OF_PLACE * r->run.micro_rows * r->data.context;
     t.samples = session_bytes(r, p, n_threads);
     t.total = add_all((const uint64_t[]){ t.weights, t.scratch, t.passes, t.rows,
