@@ -170,7 +170,7 @@ $(BUILD)/tests/unit/test_options: $(BUILD)/src/cmd/options.o $(BUILD)/src/cmd/op
 $(BUILD)/tests/unit/cmd/test_chat_parts: $(patsubst %,$(BUILD)/src/cmd/chat_%.o,answer file turns)
 
 $(BUILD)/tests/unit/run/test_session_file: $(BUILD)/tests/fuzz/session_rig.o
-$(patsubst %,$(BUILD)/tests/unit/data/test_%,shard loader): $(BUILD)/tests/unit/data/shard_make.o
+$(patsubst %,$(BUILD)/tests/unit/data/test_%,shard loader pack): $(BUILD)/tests/unit/data/shard_make.o
 
 test: all tests
 	tests/run tree build unit kern fuzz
