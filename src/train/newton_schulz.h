@@ -11,7 +11,7 @@
  * The matrix is kept as Z = c^(1/4) X: with G = Z Z^T, B is G G + (b / sqrt(c)) G, and a round
  * is Z <- a Z + B Z, two products that need no scaling.
  *
- * Cost 5 (3 m m n + m^3) multiply-adds.  With `half` the operands of the products are rounded
+ * Cost 5 (3 m m n + m^3) operations.  With `half` the operands of the products are rounded
  * to bf16 and the sums kept in f32; the other terms stay f32.  Bits do not depend on the pool.
  * Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
  */
@@ -40,7 +40,8 @@ size_t ns_space_bytes(size_t m, size_t n);
 /* Divides so many bytes at `memory`, aligned to 64. */
 void ns_space_divide(struct ns_space *s, void *memory, size_t m, size_t n);
 
-/* s->x: NS_SCALE X in, NS_SCALE times the result out (the pointer may have moved); a NULL pool runs in the caller. */
+/* s->x: NS_SCALE X in, NS_SCALE times the result out (the pointer may have moved).  half: the
+ * products in bf16.  A NULL pool runs in the caller. */
 void newton_schulz(struct ns_space *s, const struct kernels *k, struct pool *pool, bool half);
 
 #endif

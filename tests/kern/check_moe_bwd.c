@@ -8,12 +8,13 @@
 
 enum { N_MAX = 64, ROWS_MAX = 40 };
 
-static void scores64(double *s, const float *logits, size_t at, double t,
+/* Scores at logits + t v. */
+static void scores64(double *s, const float *logits, const double *v, double t,
                      const struct moe_router *r)
 {
     double sum = 0;
     for (size_t e = 0; e < r->n; e++) {
-        double x = exp((double)logits[e] + (e == at ? t : 0));
+        double x = exp((double)logits[e] + t * v[e]);
         s[e] = r->scoring == MOE_SOFTMAX ? x : x / (1 + x);
         sum += x;
     }
@@ -21,19 +22,19 @@ static void scores64(double *s, const float *logits, size_t at, double t,
         s[e] /= sum;
 }
 
-/* sum_i dw_i w_i for ids that stay, with t added to one logit. */
+/* sum_i dw_i w_i for ids that stay. */
 struct route_along {
     const struct moe_router *r;
     const float *logits, *dw;
     const uint32_t *ids;
-    size_t at;
+    double v[N_MAX];
 };
 
 static double weights(const void *arg, double t)
 {
     const struct route_along *a = arg;
     double s[N_MAX], sum = 0, dot = 0;
-    scores64(s, a->logits, a->at, t, a->r);
+    scores64(s, a->logits, a->v, t, a->r);
     for (size_t i = 0; i < a->r->top_k; i++) {
         sum += s[a->ids[i]];
         dot += (double)a->dw[i] * s[a->ids[i]];
@@ -48,23 +49,31 @@ static void one_route(struct tester *t, const struct moe_router *r)
     float *dw = t_floats(t, r->top_k, 0, FILL_RANDOM), *dl = t_floats(t, r->n, 3, FILL_RANDOM);
     uint32_t *ids = t_bytes(t, r->top_k * sizeof *ids, 4);
     float *w = t_bytes(t, r->top_k * sizeof *w, 4);
-    struct route_along a = { r, logits, dw, ids, 0 };
-    double want[N_MAX], bound[N_MAX], size = 0;
+    struct route_along a = { r, logits, dw, ids, { 0 } };
+    double want[N_MAX], bound[N_MAX], size = 0, dot = 0, sum = 0;
     bool zeros = true;
     moe_scores(s, logits, r);
     moe_route(ids, w, NULL, logits, NULL, r);
     moe_route_bwd(dl, dw, ids, s, r);
     for (size_t i = 0; i < r->top_k; i++)
         size += fabs((double)dw[i] * (double)w[i]) * 4;
-    for (a.at = 0; a.at < r->n; a.at++) {
+    for (size_t e = 0; e < r->n; e++) {
         bool chosen = false;
         for (size_t i = 0; i < r->top_k; i++)
-            chosen = chosen || ids[i] == a.at;
-        want[a.at] = slope(weights, &a, 1e-3);
-        bound[a.at] = size * 16 * 0x1p-24;
-        zeros = zeros && (chosen || r->scoring == MOE_SOFTMAX || dl[a.at] == 0);
+            chosen = chosen || ids[i] == e;
+        a.v[e] = 1;
+        want[e] = slope(weights, &a, 1e-3);
+        a.v[e] = 0;
+        bound[e] = size * 16 * 0x1p-24;
+        zeros = zeros && (chosen || r->scoring == MOE_SOFTMAX || dl[e] == 0);
     }
     t_near(t, dl, want, bound, r->n, "dlogits");
+    for (size_t e = 0; e < r->n; e++) {
+        a.v[e] = (double)t_normal(t);
+        dot += (double)dl[e] * a.v[e];
+        sum += bound[e] * fabs(a.v[e]);
+    }
+    t_true(t, fabs(dot - slope(weights, &a, 1e-3)) <= sum, "the adjoint identity");
     t_true(t, zeros, "exactly zero for what a sigmoid router did not choose");
 }
 
@@ -99,8 +108,8 @@ struct balance_along {
     const struct moe_router *r;
     const float *logits;                  /* [rows][n] */
     const uint32_t *ids;
-    size_t rows, at;
-    double alpha;
+    size_t rows;
+    double alpha, v[ROWS_MAX * N_MAX];
 };
 
 static double balance64(const void *arg, double t)
@@ -112,8 +121,7 @@ static double balance64(const void *arg, double t)
         f[a->ids[i]] += (double)n / (double)chosen;
     for (size_t row = 0; row < a->rows; row++) {
         double s[N_MAX], sum = 0;
-        size_t at = a->at / n == row ? a->at % n : n;
-        scores64(s, a->logits + row * n, at, t, a->r);
+        scores64(s, a->logits + row * n, a->v + row * n, t, a->r);
         for (size_t e = 0; e < n; e++)
             sum += s[e];
         for (size_t e = 0; e < n; e++)
@@ -130,7 +138,7 @@ static void one_balance(struct tester *t, const struct moe_router *r, size_t row
     float *logits = t_floats(t, rows * n, 0, FILL_RANDOM), *s = t_floats(t, all, 0, FILL_RANDOM);
     float *dl = t_floats(t, all, 0, FILL_EXACT), *before = t_copy(t, dl, all), w[8];
     uint32_t *ids = t_bytes(t, rows * r->top_k * sizeof *ids, 0);
-    struct balance_along a = { r, logits, ids, rows, rows * n, 0.5 };
+    struct balance_along a = { r, logits, ids, rows, 0.5, { 0 } };
     for (size_t i = 0; i < rows; i++) {
         logits[i * n] += 1;                               /* so that the load is not even */
         moe_route(ids + i * r->top_k, w, NULL, logits + i * n, NULL, r);
@@ -140,15 +148,41 @@ static void one_balance(struct tester *t, const struct moe_router *r, size_t row
     double want = balance64(&a, 0), bound = want * 16 * 0x1p-24;
     t_true(t, fabs(got - want) <= bound, "loss");
     t_true(t, got == moe_balance(NULL, s, stride, ids, rows, a.alpha, r), "the loss alone");
-    for (a.at = 0; a.at < rows * n; a.at++) {
-        size_t i = a.at / n * stride + a.at % n;
-        want = (double)before[i] + slope(balance64, &a, 1e-3);
-        bound = fabs((double)dl[i]) * 0x1p-24 + a.alpha * (double)n / (double)rows * 16 * 0x1p-24;
-        t_near(t, dl + i, &want, &bound, 1, "dlogits");
+    for (size_t i = 0; i < rows * n; i++) {
+        size_t to = i / n * stride + i % n;
+        a.v[i] = 1;
+        want = (double)before[to] + slope(balance64, &a, 1e-3);
+        a.v[i] = 0;
+        bound = fabs((double)dl[to]) * 0x1p-24 + a.alpha * (double)n / (double)rows * 16 * 0x1p-24;
+        t_near(t, dl + to, &want, &bound, 1, "dlogits");
     }
     for (size_t i = 0; i < all; i++)
         if (i % stride >= n)
             t_true(t, dl[i] == before[i], "between the rows");
+}
+
+/* The identity along a random direction of all rows' logits. */
+static void balance_adjoint(struct tester *t, const struct moe_router *r, size_t rows)
+{
+    size_t n = r->n;
+    float *logits = t_floats(t, rows * n, 0, FILL_RANDOM), *s = t_copy(t, logits, rows * n), w[8];
+    float *dl = t_bytes(t, rows * n * sizeof *dl, 0);
+    uint32_t *ids = t_bytes(t, rows * r->top_k * sizeof *ids, 0);
+    struct balance_along a = { r, logits, ids, rows, 0.5, { 0 } };
+    double dot = 0, size = 0;
+    memset(dl, 0, rows * n * sizeof *dl);
+    for (size_t i = 0; i < rows; i++) {
+        moe_route(ids + i * r->top_k, w, NULL, logits + i * n, NULL, r);
+        moe_scores(s + i * n, logits + i * n, r);
+    }
+    moe_balance(dl, s, n, ids, rows, a.alpha, r);
+    for (size_t i = 0; i < rows * n; i++) {
+        a.v[i] = (double)t_normal(t);
+        dot += (double)dl[i] * a.v[i];
+        size += fabs(a.v[i]) * a.alpha * (double)n / (double)rows;
+    }
+    t_true(t, fabs(dot - slope(balance64, &a, 1e-3)) <= size * 16 * 0x1p-24,
+           "the adjoint identity");
 }
 
 /* Row i chooses i, i + 1, ...: every expert top_k times. */
@@ -188,6 +222,7 @@ void check_moe_balance(struct tester *t)
             for (size_t rows = 1; rows <= 9; rows += 4) {
                 t_case(t, "n=%u top_k=%u scoring=%d rows=%zu", r.n, r.top_k, scoring, rows);
                 one_balance(t, &r, rows);
+                balance_adjoint(t, &r, rows);
                 t_end(t);
             }
             t_case(t, "even load, n=%u top_k=%u scoring=%d", r.n, r.top_k, scoring);
