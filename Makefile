@@ -169,6 +169,7 @@ fuzz-corpora: $(BUILD)/tests/fuzz/make_corpus $(FORMAT_TESTS)
 $(BUILD)/tests/unit/test_options: $(BUILD)/src/cmd/options.o $(BUILD)/src/cmd/option_text.o
 $(BUILD)/tests/unit/cmd/test_chat_parts: $(patsubst %,$(BUILD)/src/cmd/chat_%.o,answer file turns)
 
+$(BUILD)/tests/unit/text/test_tokenizer_train: $(BUILD)/tests/unit/format/scratch.o
 $(BUILD)/tests/unit/run/test_session_file: $(BUILD)/tests/fuzz/session_rig.o
 $(patsubst %,$(BUILD)/tests/unit/data/test_%,shard loader pack): $(BUILD)/tests/unit/data/shard_make.o
 

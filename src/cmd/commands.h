@@ -22,6 +22,8 @@
     X(bench) \
     X(tokenize) \
     X(detokenize) \
+    X(tokenizer_train) \
+    X(tokenizer_stats) \
     X(convert) \
     X(data) \
     X(pretrain) \

@@ -9,5 +9,6 @@
 #include "text/tokenizer.h"
 #include "text/detok.h"
 #include "text/chat.h"
+#include "text/tokenizer_train.h"
 
 #endif

@@ -24,6 +24,22 @@ static int byte_of_spelling(uint32_t cp)
     return cp == 0x100 + 67 ? 173 : -1;
 }
 
+void vocab_spell(struct buf *out, struct bytes b)
+{
+    uint8_t utf8[4];
+    for (size_t i = 0; i < b.len; i++)
+        buf_put(out, utf8, utf8_encode(spelling_of_byte(b.at[i]), utf8));
+}
+
+void vocab_alphabet(uint8_t out[256])
+{
+    size_t n = 0;
+    for (uint32_t cp = 0; cp < 0x144; cp++)
+        if (byte_of_spelling(cp) >= 0)
+            out[n++] = (uint8_t)byte_of_spelling(cp);
+    check(n == 256);
+}
+
 static bool is_spelled(struct bytes text)
 {
     const uint8_t *at = text.at, *end = at + text.len;

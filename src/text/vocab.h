@@ -54,6 +54,12 @@ bool vocab_make_byte(struct vocab *v, uint32_t id);
 bool vocab_index(struct vocab *v, struct err *err);
 void vocab_release(struct vocab *v);
 
+/* Appends bytes in the byte-level alphabet. */
+void vocab_spell(struct buf *out, struct bytes b);
+
+/* Bytes by the code point that spells them, smallest first. */
+void vocab_alphabet(uint8_t out[256]);
+
 /* Appends text with a space for each U+2581. */
 void vocab_put_spaces(struct buf *out, struct bytes text);
 

@@ -1,0 +1,360 @@
+/* Training a tokenizer, from files to a tokenizer that encodes. */
+#include "format/format.h"
+#include "text/special_tokens.h"
+#include "text/text.h"
+#include "text/tokenizer_parts.h"
+#include "../../harness.h"
+#include "../format/scratch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Every fifth document of the sample of the corpus. */
+static const char *sample(void)
+{
+    static char path[4096];
+    struct bytes all;
+    struct buf some = { 0 };
+    if (*path || !file_map_open(&all, tree_path("tests/gold/corpus/sample.jsonl"), NULL))
+        return path;
+    const char *at = (const char *)all.at, *end = at + all.len;
+    for (size_t i = 0, n; at < end; i++, at += n) {
+        n = (size_t)((const char *)memchr(at, '\n', (size_t)(end - at)) + 1 - at);
+        if (i % 5 == 0)
+            buf_put(&some, at, n);
+    }
+    snprintf(path, sizeof path, "%s", scratch_text("sample.jsonl", some.at));
+    buf_release(&some);
+    file_map_close(&all);
+    return path;
+}
+
+static struct train_options options_of(const char *const *path, uint32_t n_ids, double superwords)
+{
+    return (struct train_options){
+        .source = { .paths = path, .n_paths = 1 }, .n_ids = n_ids, .superwords = superwords,
+        .max_words = 4, .least = 2, .max_bytes = (size_t)1 << 30, .n_threads = 1 };
+}
+
+static struct tokenizer *train_on(const char *path, uint32_t n_ids, double superwords)
+{
+    struct train_options o = options_of(&path, n_ids, superwords);
+    struct train_report report;
+    struct err err = { 0 };
+    struct tokenizer *t = tokenizer_train(&o, &report, &err);
+    EXPECTF(t, "%s", err.msg);
+    EXPECT(!t || (report.n_ids == n_ids && tokenizer_size(t) == n_ids));
+    return t;
+}
+
+/* The merges as text, one a line; and all tokens. */
+static void put_all(const struct tokenizer *t, struct buf *out)
+{
+    struct pair_slot *m = bpe_take_merges(&t->bpe);
+    for (uint32_t i = 0; m && i < t->bpe.n_merges; i++)
+        buf_printf(out, "%llx\n", (unsigned long long)m[i].key);
+    mem_give(m);
+    for (uint32_t i = 0; i < t->vocab.n; i++) {
+        struct bytes b = tokenizer_token_bytes(t, i);
+        buf_put(out, b.at, b.len);
+        buf_text(out, "\n");
+    }
+}
+
+static bool same_tokenizer(const struct tokenizer *a, const struct tokenizer *b)
+{
+    struct buf x = { 0 }, y = { 0 };
+    if (!a || !b)
+        return false;
+    put_all(a, &x);
+    put_all(b, &y);
+    bool same = x.len == y.len && !memcmp(x.at, y.at, x.len);
+    buf_release(&x);
+    buf_release(&y);
+    return same;
+}
+
+/* "ab" 5 times, "abc" 3 times: (a,b) 8, then (ab,c) 3; then (" ",..) as the text has it. */
+static void merges_known_by_hand(void)
+{
+    const char *path = scratch_text("hand.txt", "ab\nab\nab\nab\nab\nabc\nabc\nabc\n");
+    struct tokenizer *t = train_on(path, N_SPECIAL + 256 + 2, 0);
+    if (!t)
+        return;
+    EXPECT(bytes_eq(tokenizer_token_bytes(t, N_SPECIAL + 256), bytes_of("ab")));
+    EXPECT(bytes_eq(tokenizer_token_bytes(t, N_SPECIAL + 257), bytes_of("abc")));
+    EXPECT(tokenizer_find(t, "[PAD]") == 0 && tokenizer_find(t, "[BOS]") == 1);
+    EXPECT(tokenizer_token_kind(t, SPECIAL_END_OF_TURN) == TOKEN_CONTROL);
+    EXPECT(tokenizer_find(t, "!") == N_SPECIAL);
+    struct tokenizer_info info = tokenizer_info(t);
+    EXPECT(info.bos == 1 && info.pad == 0 && info.eos == 2 && info.nfc && !info.add_bos);
+    EXPECT(chat_format_recognise(info.chat_template) == &chat_k_exaone);
+    tokenizer_close(t);
+}
+
+static unsigned most_words(const struct tokenizer *t, unsigned *n_over_one)
+{
+    unsigned most = 0;
+    *n_over_one = 0;
+    for (uint32_t i = N_SPECIAL; i < tokenizer_size(t); i++) {
+        struct bytes b = tokenizer_token_bytes(t, i);
+        unsigned n = 0;
+        for (size_t at = 0; at < b.len; n++)
+            at += learnt_word_length(b.at + at, b.at + b.len);
+        most = n > most ? n : most;
+        *n_over_one += n > 1;
+    }
+    return most;
+}
+
+static void a_superword_has_at_most_so_many_words(void)
+{
+    const char *path = sample();
+    for (unsigned cap = 2; cap <= 4; cap++) {
+        struct train_options o = options_of(&path, 3000, 0.45);
+        struct train_report report;
+        struct err err = { 0 };
+        unsigned n;
+        o.max_words = cap;
+        struct tokenizer *t = tokenizer_train(&o, &report, &err);
+        EXPECTF(t, "%s", err.msg);
+        if (!t)
+            return;
+        EXPECTF(most_words(t, &n) == (cap < 4 ? cap : 4), "%u", most_words(t, &n));
+        EXPECT(n > 20 && n == report.n_superwords);
+        EXPECT(t->bpe.stage_two > 0);      /* the encoder sees two stages too */
+        tokenizer_close(t);
+    }
+    unsigned n;
+    struct tokenizer *t = train_on(path, 3000, 0);
+    EXPECT(t && most_words(t, &n) == 1 && n == 0);
+    tokenizer_close(t);
+}
+
+static void threads_change_nothing(void)
+{
+    struct tokenizer *first = train_on(sample(), 3000, 0.3);
+    for (int n = 2; n <= 5; n += 3) {
+        const char *path = sample();
+        struct train_options o = options_of(&path, 3000, 0.3);
+        struct train_report report;
+        o.n_threads = n;
+        struct tokenizer *t = tokenizer_train(&o, &report, NULL);
+        EXPECT(same_tokenizer(first, t));
+        tokenizer_close(t);
+    }
+    tokenizer_close(first);
+}
+
+static void little_memory_trains_on_a_part(void)
+{
+    const char *path = sample();
+    struct train_options o = options_of(&path, 1000, 0.2);
+    struct train_report r[2];
+    struct err err = { 0 };
+    o.max_bytes = 5 << 20;
+    struct tokenizer *a = tokenizer_train(&o, &r[0], &err);
+    EXPECTF(a, "%s", err.msg);
+    o.n_threads = 3;
+    struct tokenizer *b = tokenizer_train(&o, &r[1], &err);
+    EXPECT(same_tokenizer(a, b));
+    EXPECTF(r[0].words_share < 1 && r[0].words_share > 0.05, "%g", r[0].words_share);
+    EXPECT(r[0].words_share == r[1].words_share && r[0].spans_share <= r[0].words_share);
+    EXPECT(r[0].words.n_passed_over > 20 && r[0].words.n_documents > 20);
+    tokenizer_close(a);
+    tokenizer_close(b);
+    o.max_bytes = 4096;
+    EXPECT(!tokenizer_train(&o, &r[0], &err) && err.code == ERR_MEMORY);
+}
+
+static struct tokenizer *extend(const struct tokenizer *base, uint32_t keep, uint32_t n_ids,
+                                double superwords, struct err *err)
+{
+    const char *path = sample();
+    struct train_options o = options_of(&path, n_ids, superwords);
+    struct train_report report;
+    o.extend = base;
+    o.n_keep = keep;
+    return tokenizer_train(&o, &report, err);
+}
+
+static void extending_goes_on_where_training_stopped(void)
+{
+    struct err err = { 0 };
+    struct tokenizer *whole = train_on(sample(), 3000, 0), *half = train_on(sample(), 1500, 0);
+    struct tokenizer *super = train_on(sample(), 3000, 0.4), *t;
+    if (!whole || !half || !super)
+        return;
+    t = extend(whole, 1000, 3000, 0, &err);
+    EXPECTF(same_tokenizer(t, whole), "%s", err.msg);
+    tokenizer_close(t);
+    t = extend(half, tokenizer_info(half).n_merges, 3000, 0.4, &err);
+    EXPECTF(same_tokenizer(t, super), "%s", err.msg);
+    tokenizer_close(t);
+    t = extend(super, tokenizer_info(super).n_merges - 200, 3000, 0.1, &err);
+    EXPECTF(same_tokenizer(t, super), "%s", err.msg);
+    tokenizer_close(t);
+    EXPECT(!extend(super, 2700, 3000, 0, &err));
+    EXPECT(SAYS(&err, ERR_USAGE, "superwords"));
+    EXPECT(!extend(half, 5000, 6000, 0, &err) && SAYS(&err, ERR_USAGE, "merges"));
+    EXPECT(!extend(half, 1200, 1000, 0, &err) && SAYS(&err, ERR_USAGE, "--vocab"));
+    tokenizer_close(whole);
+    tokenizer_close(half);
+    tokenizer_close(super);
+}
+
+static struct err failure_on(const char *path, uint32_t n_ids, double superwords)
+{
+    struct train_options o = options_of(&path, n_ids, superwords);
+    struct train_report report;
+    struct err err = { 0 };
+    struct tokenizer *t = tokenizer_train(&o, &report, &err);
+    EXPECT(!t);
+    tokenizer_close(t);
+    return err;
+}
+
+static void bad_input_is_refused(void)
+{
+    struct err e = failure_on(scratch_text("empty.txt", ""), 300, 0);
+    EXPECTF(SAYS(&e, ERR_USAGE, "no text"), "%s", e.msg);
+    e = failure_on(scratch_path("missing.jsonl"), 300, 0);
+    EXPECTF(SAYS(&e, ERR_IO, "missing.jsonl"), "%s", e.msg);
+    e = failure_on(scratch_text("small.txt", "one two one two one two"), 2000, 0);
+    EXPECTF(SAYS(&e, ERR_USAGE, "--vocab"), "%s", e.msg);
+    e = failure_on(scratch_path("small.txt"), 2000, 0.9);
+    EXPECTF(SAYS(&e, ERR_USAGE, "--vocab"), "%s", e.msg);
+    e = failure_on(scratch_path("small.txt"), 256 + N_SPECIAL, 0);
+    EXPECTF(SAYS(&e, ERR_USAGE, "vocabulary"), "%s", e.msg);
+    e = failure_on(scratch_text("bad.jsonl", "{\"text\": \"a\"}\n{\"no\": 1}\n"), 300, 0);
+    EXPECTF(SAYS(&e, ERR_FORMAT, "line 2"), "%s", e.msg);
+}
+
+static void odd_bytes_are_trained_on(void)
+{
+    const char text[] = "\xff\xfe\x80 \xff\xfe\x80 \xff\xfe\x80 a\0b a\0b a\0b";
+    struct tokenizer *t = train_on(scratch_write("odd.txt", text, sizeof text - 1),
+                                   N_SPECIAL + 256 + 3, 0);
+    struct ids ids = { 0 };
+    EXPECT(t && tokenizer_encode(t, (struct bytes){ (const uint8_t *)"\xff\xfe\x80", 3 },
+                                 (struct encode_options){ 0 }, &ids, NULL));
+    EXPECTF(ids.n == 1, "%zu", ids.n);
+    ids_release(&ids);
+    tokenizer_close(t);
+}
+
+/* A text in NFD trains the same tokenizer. */
+static void text_is_trained_on_in_nfc(void)
+{
+    const char *nfc = scratch_text("nfc.txt", "\xC3\xA9t\xC3\xA9 \xEA\xB0\x81 \xEA\xB0\x81 "
+                                              "\xC3\xA9t\xC3\xA9 \xC3\xA9t\xC3\xA9");
+    struct tokenizer *a = train_on(nfc, 280, 0);
+    const char *nfd = scratch_text("nfd.txt",
+        "e\xCC\x81te\xCC\x81 \xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8 "
+        "\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8 e\xCC\x81te\xCC\x81 e\xCC\x81te\xCC\x81");
+    struct tokenizer *b = train_on(nfd, 280, 0);
+    EXPECT(same_tokenizer(a, b));
+    tokenizer_close(a);
+    tokenizer_close(b);
+}
+
+static void weights_and_held_out_documents(void)
+{
+    const char *path = scratch_text("two.jsonl",
+        "{\"lang\": \"a\", \"text\": \"xy xy xy xy\"}\n{\"lang\": \"b\", \"text\": \"pq pq pq\"}\n");
+    struct language_weight w[] = { { "b", 2 }, { "a", 0.5 } };
+    struct train_options o = options_of(&path, N_SPECIAL + 257, 0);
+    struct train_report report;
+    struct err err = { 0 };
+    struct tokenizer *t = tokenizer_train(&o, &report, &err);
+    EXPECT(t && bytes_eq(tokenizer_token_bytes(t, N_SPECIAL + 256), bytes_of("xy")));
+    tokenizer_close(t);
+    o.source.weights = w;
+    o.source.n_weights = 2;
+    t = tokenizer_train(&o, &report, &err);
+    EXPECT(t && bytes_eq(tokenizer_token_bytes(t, N_SPECIAL + 256), bytes_of("pq")));
+    tokenizer_close(t);
+    w[0].weight = w[1].weight = 0;
+    EXPECT(!tokenizer_train(&o, &report, &err) && SAYS(&err, ERR_USAGE, "no text"));
+    path = sample();
+    o = options_of(&path, 1000, 0);
+    o.source.held_out = 0.25;
+    t = tokenizer_train(&o, &report, &err);
+    EXPECT(t && report.words.n_held_out > 80 && report.words.n_held_out < 140);
+    EXPECT(report.words.n_held_out + report.words.n_documents == 438);
+    tokenizer_close(t);
+}
+
+static void special_tokens_are_checked(void)
+{
+    const char *more[] = { "<mine>", "<|user|>" }, *path = scratch_text("s.txt", "xy xy xy");
+    struct train_options o = options_of(&path, N_SPECIAL + 259, 0);
+    struct train_report report;
+    struct err err = { 0 };
+    o.special = more;
+    o.n_special = 1;
+    struct tokenizer *t = tokenizer_train(&o, &report, &err);
+    EXPECTF(t && tokenizer_find(t, "<mine>") == N_SPECIAL, "%s", err.msg);
+    tokenizer_close(t);
+    o.n_special = 2;
+    EXPECT(!tokenizer_train(&o, &report, &err) && SAYS(&err, ERR_USAGE, "<|user|>", "twice"));
+    more[1] = "";
+    EXPECT(!tokenizer_train(&o, &report, &err) && err.code == ERR_USAGE);
+}
+
+/* Saved, opened again: the same ids. */
+static void what_is_saved_encodes_the_same(void)
+{
+    struct tokenizer *t = train_on(sample(), 3000, 0.4);
+    struct err err = { 0 };
+    const char *text = "Le code de la fonction est dans le fichier. \xEC\x9D\xB4 \xEC\x98\x81\xED"
+                       "\x99\x94\xEB\x8A\x94 <|user|>\n of the sea and the wind";
+    struct ids a = { 0 }, b = { 0 };
+    struct encode_options o = { true, true };
+    scratch_folder("saved");
+    EXPECTF(t && tokenizer_save_hf(t, scratch_path("saved"), &err), "%s", err.msg);
+    struct tokenizer *again = tokenizer_open_hf(scratch_path("saved"), &err);
+    EXPECTF(again && tokenizer_encode(t, bytes_of(text), o, &a, &err) &&
+            tokenizer_encode(again, bytes_of(text), o, &b, &err), "%s", err.msg);
+    EXPECT(same_tokenizer(t, again));
+    EXPECT(a.n > 10 && a.n == b.n && !memcmp(a.at, b.at, a.n * sizeof *a.at));
+    ids_release(&a);
+    ids_release(&b);
+    tokenizer_close(t);
+    tokenizer_close(again);
+}
+
+static void every_refused_allocation_is_survived(void)
+{
+    const char *path = scratch_text("oom.txt", "one two one two one two one two one two");
+    struct train_options o = options_of(&path, N_SPECIAL + 262, 0.005);
+    long live = mem_live, k = 0;
+    for (bool done = false; !done && k < 2000; k++) {
+        struct train_report report;
+        struct err err = { 0 };
+        mem_fail_after = k;
+        struct tokenizer *t = tokenizer_train(&o, &report, &err);
+        done = mem_fail_after >= 0;
+        mem_fail_after = -1;
+        EXPECTF(t || err.code == ERR_MEMORY, "%ld: %s", k, err.msg);
+        tokenizer_close(t);
+        EXPECT(mem_live == live);
+    }
+    EXPECT(k > 50 && k < 2000);
+}
+
+const struct test tests[] = {
+    { "merges known by hand", merges_known_by_hand },
+    { "word cap", a_superword_has_at_most_so_many_words },
+    { "threads", threads_change_nothing },
+    { "little memory", little_memory_trains_on_a_part },
+    { "extend", extending_goes_on_where_training_stopped },
+    { "bad input", bad_input_is_refused },
+    { "odd bytes", odd_bytes_are_trained_on },
+    { "NFC", text_is_trained_on_in_nfc },
+    { "weights and held-out documents", weights_and_held_out_documents },
+    { "special tokens", special_tokens_are_checked },
+    { "saved", what_is_saved_encodes_the_same },
+    { "no memory", every_refused_allocation_is_survived },
+    { 0 }
+};
