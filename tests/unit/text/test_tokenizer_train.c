@@ -261,7 +261,8 @@ static void text_is_trained_on_in_nfc(void)
 static void weights_and_held_out_documents(void)
 {
     const char *path = scratch_text("two.jsonl",
-        "{\"lang\": \"a\", \"text\": \"xy xy xy xy\"}\n{\"lang\": \"b\", \"text\": \"pq pq pq\"}\n");
+        "{\"lang\": \"a\", \"text\": \"xy xy xy xy\"}\n"
+        "{\"lang\": \"b\", \"text\": \"pq pq pq\"}\n");
     struct language_weight w[] = { { "b", 2 }, { "a", 0.5 } };
     struct train_options o = options_of(&path, N_SPECIAL + 257, 0);
     struct train_report report;
