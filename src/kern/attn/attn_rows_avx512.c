@@ -20,7 +20,7 @@
  * and 64 keys: the bound is the two fma units, at three quarters of their roof.
  * Below FEW queries the transposing costs more than it saves: those go row by row.
  */
-enum { TILE = 64, KEYS = ATTN_BLOCK, BRANCHES = 5, FEW = 16 };
+enum { TILE = 192, KEYS = ATTN_BLOCK, BRANCHES = 5, FEW = 16 };
 
 /* One query (a row and a head) and its running softmax; it sees positions first .. last. */
 struct query {
@@ -39,7 +39,7 @@ struct tile {
     _Alignas(64) float p[GROUP * KEYS];
 };
 
-/* Elements i .. i+15 of a row as f32, those outside the mask 0. */
+/* Elements i .. i+15 of a row as f32, those outside the mask 0; q8_0 rows have no such tail. */
 INLINE __m512 load_kv(const char *row, size_t i, __mmask16 m, enum kv_type t)
 {
     if (t == KV_F32)
@@ -59,30 +59,42 @@ INLINE __m512 load_kv(const char *row, size_t i, __mmask16 m, enum kv_type t)
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
 
-static void widen_row(float *to, const char *row, enum kv_type t, size_t hd)
+/* n rows of hd elements, `bytes` apart, as f32 rows of padded(hd). */
+INLINE void widen(float *to, const char *row, size_t bytes, size_t n, size_t hd, enum kv_type t)
 {
-    for (size_t i = 0; i < hd; i += LANES) {
-        __mmask16 m = lanes_x16(hd - i < LANES ? hd - i : LANES);
-        _mm512_store_ps(to + i, load_kv(row, i, m, t));
+    for (; n; n--, row += bytes) {
+        size_t i = 0;
+        for (; i + LANES <= hd; i += LANES, to += LANES)
+            _mm512_store_ps(to, load_kv(row, i, 0xffff, t));
+        if (i < hd) {
+            _mm512_store_ps(to, load_kv(row, i, lanes_x16(hd - i), t));
+            to += LANES;
+        }
+    }
+}
+
+static void widen_rows(float *to, const char *row, size_t bytes, size_t n, size_t hd,
+                       enum kv_type t)
+{
+    switch (t) {
+    case KV_F32:  widen(to, row, bytes, n, hd, KV_F32); break;
+    case KV_F16:  widen(to, row, bytes, n, hd, KV_F16); break;
+    case KV_BF16: widen(to, row, bytes, n, hd, KV_BF16); break;
+    case KV_Q8_0: widen(to, row, bytes, n, hd, KV_Q8_0); break;
     }
 }
 
 /* Keys and values j0 .. j1 of the block at k and v into the tile; the other keys of a
- * vector become 0. */
+ * vector are what they were: their scores are looked at by nobody. */
 static void load_block(struct tile *t, const struct attn_rows *a, const char *k, const char *v,
                        size_t j0, size_t j1)
 {
-    for (size_t j = j0; j <= j1; j++)
-        widen_row(t->v + j * t->wide, v + j * a->kv_stride, a->kv_type, t->hd);
-    for (size_t g = j0 / LANES; g <= j1 / LANES; g++) {
-        for (size_t j = g * LANES; j < (g + 1) * LANES; j++) {
-            float *to = t->rows + j % LANES * t->wide;
-            if (j < j0 || j > j1)
-                memset(to, 0, t->wide * sizeof *to);
-            else
-                widen_row(to, k + j * a->kv_stride, a->kv_type, t->hd);
-        }
-        transpose_16_rows(t->kt + g * LANES, t->rows, t->wide, t->wide);
+    size_t bytes = a->kv_stride, end = j1 + 1;
+    widen_rows(t->v + j0 * t->wide, v + j0 * bytes, bytes, end - j0, t->hd, a->kv_type);
+    for (size_t j = j0; j < end; j = (j / LANES + 1) * LANES) {
+        size_t next = (j / LANES + 1) * LANES, n = (next < end ? next : end) - j;
+        widen_rows(t->rows + j % LANES * t->wide, k + j * bytes, bytes, n, t->hd, a->kv_type);
+        transpose_16_rows(t->kt + j / LANES * LANES, t->rows, t->wide, t->wide);
     }
 }
 
