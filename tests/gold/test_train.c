@@ -171,6 +171,37 @@ static void test_exaone_moe(void)
     rig_close(&g);
 }
 
+/* A loss of weight 0 is reported and moves nothing. */
+static void test_no_weight(void)
+{
+    struct rig g;
+    struct err err = { 0 };
+    struct pass_sums sums = { 0 };
+    struct tape *t = NULL;
+    if (rig_open(&g, "exaone_moe", 2, false))
+        t = tape_open(&g.m, g.b.n_rows, g.b.context, true, &err);
+    if (t) {
+        struct objective o = objective_of(&g, 0, 0);
+        o.scale_mtp = 0;
+        size_t seen = 0;
+        params_clear_grads(&g.ps);
+        pass_gradients(t, &g.b, &o, &g.ps.grads, &sums);
+        for (size_t i = 0; i < g.ps.n; i++) {
+            const struct param *p = &g.ps.at[i];
+            size_t moved = 0;
+            for (size_t k = 0; p->grad && k < p->n; k++)
+                moved += p->grad[k] != 0;
+            bool mtp = strncmp(p->name, "mtp.", 4) == 0;
+            seen += mtp;
+            EXPECTF(!mtp || !moved, "%s: %zu gradients without a loss", p->name, moved);
+        }
+        EXPECT(seen > 0 && sums.mtp > 0);
+        tape_close(t);
+    }
+    EXPECTF(t, "%s", err.msg);
+    rig_close(&g);
+}
+
 static void test_sibling(const char *name)
 {
     struct rig g;
@@ -409,6 +440,7 @@ static void test_memory(void)
 
 const struct test tests[] = {
     { "every gradient of a tiny exaone_moe equals PyTorch's in float64", test_exaone_moe },
+    { "a loss of weight 0", test_no_weight },
     { "exaone4: post norms", test_exaone4 },
     { "llama: tied embedding", test_llama },
     { "gemma3: both norms, GELU, two RoPEs", test_gemma3 },

@@ -19,10 +19,11 @@ static void loss_range(void *arg, size_t begin, size_t end, int worker)
     for (size_t i = begin; i < end; i++) {
         float *x = t->logits + i * vocab;
         size_t r = k->first + i;
-        if (k->l->target[r] != NO_TARGET)
+        bool has_target = k->l->target[r] != NO_TARGET;
+        if (has_target)
             t->m->kern->cross_entropy(x, k->l->target[r], vocab, scale, (float)k->l->z_coef,
                                       &t->row_loss[r], &t->row_lse[r]);
-        else
+        if (!has_target || scale == 0)          /* scale 0 left the logits there */
             memset(x, 0, vocab * sizeof *x);
     }
 }
