@@ -91,8 +91,9 @@ static bool stop_here(struct going *g, struct err *err)
     if (!trainer_checkpoint(g->t, err) || !trainer_end(g->t, "stopped", err)
         || !pretrain_line_end(&g->line, step, "stopped", err))
         return false;
-    return fail(err, ERR_CANCELLED, "stopped after step %" PRIu64 " of %" PRIu64 ", which is saved; "
-                "the same command with --resume goes on in %s", step, r->run.steps, r->run.out);
+    return fail(err, ERR_CANCELLED, "stopped after step %" PRIu64 " of %" PRIu64 ", which is "
+                "saved; the same command with --resume goes on in %s", step, r->run.steps,
+                r->run.out);
 }
 
 static bool take_steps(struct going *g, struct err *err)

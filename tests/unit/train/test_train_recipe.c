@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "../../harness.h"
 #include "train/recipe_keys.h"
+#include "train/train.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -186,6 +187,61 @@ static void test_config(void)
     round_trip("[model]\nwindow = 0\n");
 }
 
+/* The recipe of the large model is the model of the config.json beside it. */
+static void test_large(void)
+{
+    struct train_recipe r;
+    struct plan p;
+    struct model m;
+    struct err err = { 0 };
+    train_recipe_init(&r);
+    EXPECTF(train_recipe_load(&r, tree_path("recipes/k-exaone-236b/pretrain.recipe"), &err)
+            && train_recipe_resolve(&r, &err) && train_recipe_plan(&p, &r, 153600, &err), "%s",
+            err.msg);
+    EXPECTF(model_open_plan(&m, tree_path("recipes/k-exaone-236b/config.json"), &err), "%s",
+            err.msg);
+    EXPECT(p.n_layers == m.plan.n_layers && p.n_mtp == m.plan.n_mtp && same_layers(&p, &m.plan));
+    EXPECT(p.hidden == m.plan.hidden && p.vocab == m.plan.vocab && p.ffn == m.plan.ffn);
+    EXPECT(p.n_heads == m.plan.n_heads && p.n_kv_heads == m.plan.n_kv_heads
+           && p.head_dim == m.plan.head_dim && p.eps == m.plan.eps);
+    EXPECT(!memcmp(&p.router, &m.plan.router, sizeof p.router));
+    EXPECT(p.rope[0].base == m.plan.rope[0].base && p.rope[0].dims == m.plan.rope[0].dims);
+    model_close(&m);
+    plan_release(&p);
+    train_recipe_release(&r);
+}
+
+/* Fewer rows where memory is short, unless the recipe says how many. */
+static void test_memory(void)
+{
+    struct train_recipe r;
+    struct plan p;
+    struct train_memory all, m;
+    struct err err = { 0 };
+    char text[300];
+    EXPECT(resolve_text(&r, needed, &err) && train_recipe_plan(&p, &r, 8192, &err));
+    train_memory_plan(&all, &r, &p, 2);
+    EXPECT(r.run.micro_rows == 16 && all.total == all.weights + all.scratch + all.passes
+           + all.rows + all.samples && all.weights > 16u * 15000000);
+    EXPECT(train_memory_fit(&m, &r, &p, 2, &err) && m.micro_rows <= 16
+           && m.total <= m.available);
+    plan_release(&p);
+    train_recipe_release(&r);
+    /* Rows of a terabyte, which halving alone brings down to one that still does not fit. */
+    snprintf(text, sizeof text, "%sbatch_tokens = 1073741824\n[data]\ncontext = 16777216\n",
+             needed);
+    EXPECT(resolve_text(&r, text, &err) && train_recipe_plan(&p, &r, 8192, &err));
+    r.run.micro_rows = 64;
+    EXPECT(!train_memory_fit(&m, &r, &p, 2, &err) && err.code == ERR_MEMORY);
+    EXPECTF(r.run.micro_rows == 1 && strstr(err.msg, "data.context"), "%s", err.msg);
+    r.run.micro_rows = 64;
+    r.option[recipe_key_find("run", "micro_rows")] = "--set";
+    EXPECT(!train_memory_fit(&m, &r, &p, 2, &err) && r.run.micro_rows == 64);
+    EXPECTF(strstr(err.msg, "run.micro_rows"), "%s", err.msg);
+    plan_release(&p);
+    train_recipe_release(&r);
+}
+
 /* Written out and read again it is the same run. */
 static void test_written(void)
 {
@@ -264,6 +320,7 @@ static void test_explain(void)
 const struct test tests[] = {
     { "values", test_values }, { "refused lines", test_refused_lines },
     { "refused together", test_refused_together }, { "sizes", test_sizes },
-    { "config", test_config }, { "written", test_written }, { "options", test_options },
+    { "config", test_config }, { "large", test_large },
+    { "memory", test_memory }, { "written", test_written }, { "options", test_options },
     { "no memory", test_no_memory }, { "explain", test_explain }, { 0 }
 };

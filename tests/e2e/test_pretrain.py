@@ -1,0 +1,226 @@
+"""kexa pretrain: plans, refusals, and a tiny run that threads, Ctrl-C and a kill change nothing
+of, to the last bit of the model."""
+import hashlib
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import tempfile
+import time
+
+TREE = pathlib.Path(__file__).resolve().parents[2]
+KEXA = os.environ.get("KEXA") or str(TREE / "build/kexa")
+counts = {"passed": 0, "failed": 0, "skipped": 0}
+RECIPE = """# tiny
+[model]
+layers = 4
+hidden = 32
+heads = 2
+head_dim = 16
+ffn = 64
+experts = 4
+top_k = 2
+expert_ffn = 32
+window = 8
+[data]
+tokenizer = tok
+source = shards/a weight=2
+source = shards/b
+context = 48
+heldout_rows = 4
+[run]
+out = out
+steps = 14
+batch_tokens = 576
+micro_rows = 5
+eval_every = 5
+checkpoint_every = 4
+sample_every = 7
+sample_tokens = 8
+prompt = "the cat"
+"""
+
+
+def expect(holds, what):
+    counts["passed" if holds else "failed"] += 1
+    print(("ok " if holds else "FAIL ") + what)
+
+
+def kexa(*args, status=0, cwd=None):
+    done = subprocess.run([KEXA, *map(str, args)], capture_output=True, text=True, timeout=300,
+                          cwd=cwd)
+    if done.returncode != status:
+        raise RuntimeError(f"kexa {' '.join(map(str, args))}: status {done.returncode}: "
+                           f"{done.stderr.strip()}")
+    return done.stdout if status == 0 else done.stderr
+
+
+def write_tokenizer(folder):
+    """Single bytes in GPT-2's alphabet, and an end of text."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    letters, extra = {b: chr(b) for b in plain}, 0
+    for b in range(256):
+        if b not in letters:
+            letters[b] = chr(256 + extra)
+            extra += 1
+    vocab = {letters[b]: b for b in range(256)} | {"<|end|>": 256}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+             "use_regex": True}
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text(json.dumps({
+        "version": "1.0", "truncation": None, "padding": None,
+        "added_tokens": [{"id": 256, "content": "<|end|>", "single_word": False, "lstrip": False,
+                          "rstrip": False, "normalized": False, "special": True}],
+        "normalizer": None, "pre_tokenizer": level, "post_processor": None, "decoder": level,
+        "model": {"type": "BPE", "dropout": None, "unk_token": None, "vocab": vocab,
+                  "merges": []}}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|end|>"}))
+
+
+def write_texts(folder, seed):
+    rng = random.Random(seed)
+    words = "the cat a dog saw sat on under mat tree and then ran home".split()
+    folder.mkdir()
+    for i in range(60):
+        text = " ".join(rng.choice(words) for _ in range(rng.randrange(4, 90)))
+        (folder / f"{i:03}.txt").write_text(text + ".\n")
+
+
+def prepare(root):
+    write_tokenizer(root / "tok")
+    (root / "shards").mkdir()
+    for name, seed in (("a", 1), ("b", 2)):
+        write_texts(root / name, seed)
+        kexa("data", "pack", "--tokenizer", root / "tok", "--eos", "--held-out", 20, "--out",
+             root / "shards" / name, root / name)
+    (root / "tiny.recipe").write_text(RECIPE)
+
+
+def test_plans(root):
+    everything = kexa("pretrain", "--explain")
+    expect(all(f"[{s}]" in everything for s in ("model", "data", "optimizer", "schedule", "loss",
+                                                "run")), "--explain lists all sections")
+    large = json.loads(kexa("pretrain", TREE / "recipes/k-exaone-236b/pretrain.recipe", "--dry-run",
+                            "--json"))
+    expect(large["weights"] == 236_571_156_352 and large["mtp_weights"] == 528_513_280,
+           "K-EXAONE's recipe has K-EXAONE's weights, all of them")
+    expect(not large["memory"]["fits"] and large["memory"]["total"] > 3e12,
+           "its memory is planned, and said not to be here")
+    for path in sorted(TREE.glob("recipes/*/*.recipe")):
+        plan = json.loads(kexa("pretrain", path, "-n", "--json", "--set", "model.vocab=153600"))
+        expect(plan["event"] == "plan" and plan["tokens"] > 0, f"{path.name} can be planned")
+    text = kexa("pretrain", "tiny.recipe", "-n", "--size", "200k", cwd=root)
+    expect("shards/a: " in text and "14 steps of 12 rows of 48 tokens" in text,
+           "a plan names shards and length")
+    expect(not (root / "out").exists(), "a plan makes no folder")
+
+
+def refused(root, lines, status, *words, args=()):
+    (root / "bad.recipe").write_text(RECIPE + lines)
+    said = kexa("pretrain", "bad.recipe", *args, status=status, cwd=root)
+    expect(all(w in said for w in words), f"refused: {said.strip()}")
+
+
+def test_refusals(root):
+    last = RECIPE.count("\n")
+    refused(root, "[optimizer]\nlr = fast\n", 2, f"bad.recipe:{last + 2}", "optimizer.lr", "fast",
+            "from 0 to 10")
+    refused(root, "stepps = 3\n", 2, f"bad.recipe:{last + 1}", "stepps", "steps")
+    refused(root, "steps = 3\n", 2, f"bad.recipe:{last + 1}",
+            f"line {RECIPE.splitlines().index('steps = 14') + 1}")
+    refused(root, "", 2, "--set", "model.kv_heads is 3", args=("--set", "model.kv_heads=3"))
+    refused(root, "", 2, "--size", "model.size", "tiny", args=("--size", "tiny"))
+    refused(root, "", 3, "nowhere", args=("--set", "data.source=nowhere", "--out", "new"))
+    refused(root, "", 7, "does not fit in memory", "TiB", "model.size",
+            args=("--set", "model.hidden=65536", "--set", "model.layers=2000", "--out", "new"))
+    said = kexa("pretrain", status=2)
+    expect("--explain" in said, "without a recipe it says where the keys are")
+
+
+def run(root, out, *args, status=0):
+    return kexa("pretrain", "tiny.recipe", "--out", out, "--json", *args, status=status, cwd=root)
+
+
+def events(text, kind):
+    return [e for e in map(json.loads, text.splitlines()) if e["event"] == kind]
+
+
+def model_sum(root, out):
+    return hashlib.sha256((root / out / "final/model.safetensors").read_bytes()).hexdigest()
+
+
+def step_lines(root, out):
+    lines = map(json.loads, (root / out / "log.jsonl").read_text().splitlines())
+    return [{k: v for k, v in e.items() if k != "time"} for e in lines if e["event"] == "step"]
+
+
+def test_run(root):
+    out = run(root, "one", "--threads", 1)
+    steps, samples = events(out, "step"), events(out, "sample")
+    expect([s["step"] for s in steps] == list(range(1, 15)), "14 steps are reported")
+    expect(steps[-1]["loss"] < steps[0]["loss"] - 0.5, "the loss falls: "
+           f"{steps[0]['loss']:.3f} to {steps[-1]['loss']:.3f}")
+    expect([s["step"] for s in steps if s["heldout_bits_per_byte"] is not None] == [5, 10, 14],
+           "held-out text is scored when it is due")
+    expect([s["step"] for s in samples] == [7, 14], "samples are taken when they are due")
+    expect(events(out, "end") == [{"event": "end", "step": 14, "why": "done"}], "it ends")
+    run(root, "two", "--threads", 2)
+    expect(model_sum(root, "one") == model_sum(root, "two")
+           and step_lines(root, "one") == step_lines(root, "two"),
+           "two threads give the model and the log of one")
+    answer = kexa("run", "-m", root / "one/final", "-n", 4, "--temp", 0, "the cat")
+    expect(isinstance(answer, str), "the model of the run can be run")
+
+
+def stopped(root, out, how, after):
+    """Begins a run, sends a signal once `after` steps were shown; the exit status."""
+    p = subprocess.Popen([KEXA, "pretrain", "tiny.recipe", "--out", out, "--json"], cwd=root,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in p.stdout:
+        if f'"step":{after},' in line:
+            break
+    p.send_signal(how)
+    _, said = p.communicate(timeout=60)
+    return p.returncode, said
+
+
+def test_stops(root):
+    status, said = stopped(root, "ctrl-c", signal.SIGINT, 6)
+    expect(status == 8 and "--resume" in said, f"Ctrl-C: {said.strip()}")
+    said = run(root, "ctrl-c", status=2)
+    expect("holds a run" in said and "--resume" in said, "a run is not written over")
+    said = run(root, "ctrl-c", "--resume", "--set", "optimizer.lr=0.5", status=2)
+    expect("optimizer.lr is 0.5" in said and "began with" in said, "another recipe does not go on")
+    run(root, "ctrl-c", "--resume", "--threads", 1)
+    expect(model_sum(root, "ctrl-c") == model_sum(root, "one")
+           and step_lines(root, "ctrl-c") == step_lines(root, "one"),
+           "stopped and gone on: the same model, the same log")
+    status, _ = stopped(root, "killed", signal.SIGKILL, 6)
+    expect(status == -signal.SIGKILL, "killed")
+    run(root, "killed", "--resume")
+    expect(model_sum(root, "killed") == model_sum(root, "one")
+           and step_lines(root, "killed") == step_lines(root, "one"),
+           "killed and gone on: the same model, the same log")
+    said = run(root, "one", "--resume", status=2)
+    expect("finished" in said, "a finished run is said to be finished")
+
+
+def main():
+    start = time.time()
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(folder)
+        prepare(root)
+        for test in (test_plans, test_refusals, test_run, test_stops):
+            try:
+                test(root)
+            except (RuntimeError, OSError, ValueError, KeyError,
+                    subprocess.TimeoutExpired) as e:
+                expect(False, f"{test.__name__}: {e}")
+    print(f"{time.time() - start:.1f} s")
+    print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
+    return counts["failed"] > 0
+
+
+raise SystemExit(main())
