@@ -27,6 +27,7 @@
     X(convert) \
     X(data) \
     X(pretrain) \
+    X(report) \
     X(doctor) \
     X(help)
 

@@ -10,6 +10,7 @@
  *   muon        the optimizer of hidden matrices, over newton_schulz
  *   checkpoint  all of its state in a file
  *   run_log     what a run did, a line a step; tensorboard the same for TensorBoard
+ *   run_report  the same as a page
  */
 #ifndef KEXA_TRAIN_TRAIN_H
 #define KEXA_TRAIN_TRAIN_H
@@ -19,6 +20,7 @@
 #include "train/muon.h"
 #include "train/params.h"
 #include "train/run_log.h"
+#include "train/run_report.h"
 #include "train/schedule.h"
 #include "train/step_stats.h"
 #include "train/tensorboard.h"
