@@ -32,6 +32,7 @@ struct pretok_pattern {
     size_t n;
     bool bytes;                           /* there was a ByteLevel */
     uint64_t hash;                        /* of all steps */
+    json_t *source;                       /* the value it was read from */
     pcre2_general_context *memory;
     pcre2_match_context *limits;
 };
@@ -148,7 +149,8 @@ struct pretok_pattern *pretok_pattern_open(const json_t *v, struct err *err)
         fail(err, ERR_MEMORY, "no memory for the pre_tokenizer");
         return NULL;
     }
-    if (fill(p, v, err))
+    p->source = json_deep_copy(v);
+    if (p->source ? fill(p, v, err) : fail(err, ERR_MEMORY, "no memory for the pre_tokenizer"))
         return p;
     pretok_pattern_close(p);
     return NULL;
@@ -162,7 +164,13 @@ void pretok_pattern_close(struct pretok_pattern *p)
         pcre2_code_free(p->step[i].code);
     pcre2_match_context_free(p->limits);
     pcre2_general_context_free(p->memory);
+    json_decref(p->source);
     mem_give(p);
+}
+
+json_t *pretok_pattern_json(const struct pretok_pattern *p)
+{
+    return json_deep_copy(p->source);
 }
 
 uint64_t pretok_pattern_hash(const struct pretok_pattern *p)

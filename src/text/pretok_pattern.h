@@ -20,6 +20,9 @@ struct pretok_pattern;
 struct pretok_pattern *pretok_pattern_open(const json_t *v, struct err *err);
 void pretok_pattern_close(struct pretok_pattern *p);    /* NULL is fine */
 
+/* The value it was opened from, as a new reference; NULL: out of memory. */
+json_t *pretok_pattern_json(const struct pretok_pattern *p);
+
 uint64_t pretok_pattern_hash(const struct pretok_pattern *p); /* names the pattern and its steps */
 
 typedef bool pretok_piece_fn(void *arg, struct bytes piece, struct err *err);

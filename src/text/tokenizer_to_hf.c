@@ -177,7 +177,7 @@ static json_t *normalizer_json(const struct tokenizer *t)
 
 static json_t *pre_json(const struct tokenizer *t, struct err *err)
 {
-    json_t *v = pretok_to_json(t->pre);
+    json_t *v = t->pattern ? pretok_pattern_json(t->pattern) : pretok_to_json(t->pre);
     if (!v)
         fail(err, ERR_UNSUPPORTED, "tokenizer.json has no spelling for the pre-tokenizer %s",
              t->pre->name);
