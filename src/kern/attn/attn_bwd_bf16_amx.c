@@ -6,22 +6,26 @@
 #include <string.h>
 
 #include "kern/act/exp_f32_avx512.h"
-#include "kern/attn/attn_bwd_rows_avx512.h"
+#include "kern/attn/attn.h"
+#include "kern/attn/attn_bwd_rows.h"
+#include "kern/attn/attn_tree_avx512.h"
 #include "kern/gemm/gemm_tiles_amx.h"
 
 /*
- * The gradients of attention with AMX tiles.  A block of K_TILES * 32 keys is rounded and laid
- * out once; every head's blocks of Q_TILES * 32 queries that see it come by.  For each tile
- * of 32 queries by 32 keys:
+ * The gradients of attention with AMX tiles.  A block of up to K_TILES * 32 keys is rounded and
+ * laid out once; every head's blocks of Q_TILES * 32 queries that see it come by.  For each
+ * tile of 32 queries by 32 keys:
  *     S = Q K^T, dP = dout V^T     operands from L1 and L2, 2 x 4 KiB of sums to L1
  *     P, dS                        vectors of 16 keys; both turned for the next step
  *     dV += P^T dout, dK += dS^T Q, dQ += dS K
- * dK and dV of the block stay in L2; dQ goes to its place.  At hd 64 the tiles take 640 cycles
- * and the exponentials about 800, so they are what bounds the speed; at hd 128 the tiles.
+ * dK and dV of the block stay in L2; dQ goes to its place.  Queries come from far away once for
+ * each block of keys, rows of 4 to 8 lines with large gaps, so the next ones are fetched ahead.
+ * At hd 64 the tiles take 640 cycles and the exponentials about 800; at hd 128 the tiles
+ * lead.
  */
 enum {
-    T = ATTN_BWD_TILE, K_TILES = 4, Q_TILES = 2, HD_MAX = 256, STEPS_MAX = HD_MAX / T,
-    KEYS = K_TILES * T, QUERIES = Q_TILES * T
+    T = ATTN_BWD_TILE, K_TILES = 8, Q_TILES = 2, QUERIES = Q_TILES * T,
+    STEPS_MAX = ATTN_HD_MAX / T, BUDGET = 32             /* tiles of keys times steps of hd */
 };
 
 _Static_assert((int)T == (int)TILE_K && (int)T == (int)SIDE, "a tile is one step of TDPBF16PS");
@@ -33,14 +37,14 @@ struct step {
 
 struct keys {
     size_t j0, tiles;                                    /* first position; tiles with keys */
-    struct step k_along[K_TILES][STEPS_MAX], v_along[K_TILES][STEPS_MAX];
-    struct step k_across[STEPS_MAX][K_TILES];
-    _Alignas(64) float dk[KEYS * HD_MAX], dv[KEYS * HD_MAX];         /* [KEYS][wide] */
+    struct step k_along[BUDGET], v_along[BUDGET];        /* [tile][step of hd] */
+    struct step k_across[BUDGET];                        /* [step of hd][tile] */
+    _Alignas(64) float dk[BUDGET * T * T], dv[BUDGET * T * T];       /* [key][wide] */
 };
 
 struct queries {
     size_t i0, g, tiles;
-    _Alignas(64) bf16 q[QUERIES * HD_MAX], dout[QUERIES * HD_MAX];   /* [QUERIES][wide] */
+    _Alignas(64) bf16 q[QUERIES * ATTN_HD_MAX], dout[QUERIES * ATTN_HD_MAX];   /* [..][wide] */
     struct step q_across[STEPS_MAX][Q_TILES], dout_across[STEPS_MAX][Q_TILES];
     struct step ds[Q_TILES][K_TILES];                    /* rows are queries */
     struct step p_turned[K_TILES][Q_TILES], ds_turned[K_TILES][Q_TILES];
@@ -49,27 +53,35 @@ struct queries {
 
 struct work {
     const struct attn_bwd *a;
-    size_t wide, steps;                                  /* hd to whole tiles */
+    size_t wide, steps, tiles;                           /* hd to whole tiles; tiles of keys */
     struct keys keys;
     struct queries queries;
-    _Alignas(64) float dq[T * HD_MAX];
-    _Alignas(64) bf16 rows[T * HD_MAX];
+    _Alignas(64) float dq[T * ATTN_HD_MAX];
+    _Alignas(64) bf16 rows[T * ATTN_HD_MAX];
 };
 
-/* n <= rows rows of x to bf16, each continued with zeros to `wide`; the other rows zeros. */
+/* hd floats to bf16, continued with zeros to `wide`. */
+static inline void round_row(bf16 *to, size_t wide, const float *x, size_t hd)
+{
+    size_t c = 0;
+    for (; c + 32 <= hd; c += 32)
+        _mm512_store_si512(to + c, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + c + 16),
+                                                                _mm512_loadu_ps(x + c)));
+    if (c < wide) {
+        size_t left = hd - c;
+        __m512 low = _mm512_maskz_loadu_ps(lanes_x16(left < 16 ? left : 16), x + c), high;
+        high = _mm512_maskz_loadu_ps(lanes_x16(left < 16 ? 0 : left - 16), x + c + 16);
+        _mm512_store_si512(to + c, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    }
+}
+
+/* n rows of x, then zeros up to `rows` rows. */
 static void round_rows(bf16 *to, size_t rows, size_t wide, const float *x, size_t stride,
                        size_t n, size_t hd)
 {
-    for (size_t r = 0; r < rows; r++, to += wide)
-        for (size_t c = 0; c < wide; c += 32) {
-            size_t left = r < n && c < hd ? hd - c : 0;
-            __mmask16 m0 = lanes_x16(left < 16 ? left : 16);
-            __mmask16 m1 = lanes_x16(left < 16 ? 0 : left < 32 ? left - 16 : 16);
-            const float *from = x + (r < n ? r : 0) * stride + c;
-            __m512 low = _mm512_maskz_loadu_ps(m0, from);
-            __m512 high = _mm512_maskz_loadu_ps(m1, from + (m1 ? 16 : 0));
-            _mm512_store_si512(to + c, (__m512i)_mm512_cvtne2ps_pbh(high, low));
-        }
+    for (size_t r = 0; r < n; r++)
+        round_row(to + r * wide, wide, x + r * stride, hd);
+    memset(to + n * wide, 0, (rows - n) * wide * sizeof *to);
 }
 
 static void load_keys(struct work *w, size_t j0)
@@ -77,19 +89,20 @@ static void load_keys(struct work *w, size_t j0)
     const struct attn_bwd *a = w->a;
     struct keys *k = &w->keys;
     k->j0 = j0;
-    k->tiles = ((a->n - j0 < KEYS ? a->n - j0 : KEYS) + T - 1) / T;
+    k->tiles = (a->n - j0 + T - 1) / T;
+    k->tiles = k->tiles < w->tiles ? k->tiles : w->tiles;
     for (size_t t = 0; t < k->tiles; t++) {
-        size_t j = j0 + t * T, n = a->n - j < T ? a->n - j : T;
+        size_t j = j0 + t * T, n = a->n - j < T ? a->n - j : T, bytes = 2 * w->wide;
         round_rows(w->rows, T, w->wide, a->k + j * a->kv_stride, a->kv_stride, n, a->hd);
         for (size_t s = 0; s < w->steps; s++) {
             const uint8_t *at = (const uint8_t *)(w->rows + s * T);
-            pack_along(k->k_along[t][s].bytes, at, 2 * w->wide, T, T);
-            pack_across(k->k_across[s][t].bytes, at, 2 * w->wide, T, T);
+            pack_along(k->k_along[t * w->steps + s].bytes, at, bytes, T, T);
+            pack_across(k->k_across[s * w->tiles + t].bytes, at, bytes, T, T);
         }
         round_rows(w->rows, T, w->wide, a->v + j * a->kv_stride, a->kv_stride, n, a->hd);
         for (size_t s = 0; s < w->steps; s++)
-            pack_along(k->v_along[t][s].bytes, (const uint8_t *)(w->rows + s * T), 2 * w->wide, T,
-                       T);
+            pack_along(k->v_along[t * w->steps + s].bytes, (const uint8_t *)(w->rows + s * T),
+                       bytes, T, T);
     }
     memset(k->dk, 0, k->tiles * T * w->wide * sizeof *k->dk);
     memset(k->dv, 0, k->tiles * T * w->wide * sizeof *k->dv);
@@ -99,10 +112,51 @@ static void store_keys(const struct work *w)
 {
     const struct attn_bwd *a = w->a;
     const struct keys *k = &w->keys;
-    for (size_t j = k->j0; j < a->n && j < k->j0 + KEYS; j++) {
+    for (size_t j = k->j0; j < a->n && j < k->j0 + k->tiles * T; j++) {
         size_t from = (j - k->j0) * w->wide;
         memcpy(a->dk + j * a->kv_stride, k->dk + from, a->hd * sizeof *a->dk);
         memcpy(a->dv + j * a->kv_stride, k->dv + from, a->hd * sizeof *a->dv);
+    }
+}
+
+/* A row of dout as round_row leaves it; returns the chains of dout . out. */
+static inline __m512 round_dout(bf16 *to, size_t wide, const float *dout, const float *out,
+                                size_t hd)
+{
+    __m512 part = _mm512_setzero_ps();
+    for (size_t c = 0; c < wide; c += 32) {
+        size_t left = c < hd ? hd - c : 0;
+        __mmask16 m0 = lanes_x16(left < 16 ? left : 16);
+        __mmask16 m1 = lanes_x16(left < 16 ? 0 : left < 32 ? left - 16 : 16);
+        __m512 low = _mm512_maskz_loadu_ps(m0, dout + c);
+        __m512 high = _mm512_maskz_loadu_ps(m1, dout + c + 16);
+        part = _mm512_fmadd_ps(low, _mm512_maskz_loadu_ps(m0, out + c), part);
+        part = _mm512_fmadd_ps(high, _mm512_maskz_loadu_ps(m1, out + c + 16), part);
+        _mm512_store_si512(to + c, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    }
+    return part;
+}
+
+/* n rows of dout, then zeros up to whole tiles; and what they need of out and lse. */
+static void load_dout(struct work *w, size_t n)
+{
+    const struct attn_bwd *a = w->a;
+    struct queries *x = &w->queries;
+    size_t at = x->i0 * a->out_stride + x->g * a->hd;
+    const float *dout = a->dout + at, *out = a->out + at;
+    for (size_t i = 0; i < x->tiles * T; i += 16) {
+        __m512 part[16];
+        for (size_t r = 0; r < 16; r++) {
+            bf16 *to = x->dout + (i + r) * w->wide;
+            size_t from = (i + r) * a->out_stride;
+            part[r] = _mm512_setzero_ps();
+            x->lse[i + r] = i + r < n ? a->lse[(x->i0 + i + r) * a->lse_stride + x->g] : 0;
+            if (i + r < n)
+                part[r] = round_dout(to, w->wide, dout + from, out + from, a->hd);
+            else
+                memset(to, 0, w->wide * sizeof *to);
+        }
+        _mm512_store_ps(x->ds_mean + i, _mm512_mul_ps(_mm512_set1_ps(a->scale), tree_x16(part)));
     }
 }
 
@@ -110,27 +164,19 @@ static void load_queries(struct work *w, size_t g, size_t i0)
 {
     const struct attn_bwd *a = w->a;
     struct queries *x = &w->queries;
-    size_t n = a->n - i0 < QUERIES ? a->n - i0 : QUERIES;
-    const float *dout = a->dout + i0 * a->out_stride + g * a->hd;
-    const float *out = a->out + i0 * a->out_stride + g * a->hd;
+    size_t n = a->n - i0 < QUERIES ? a->n - i0 : QUERIES, bytes = 2 * w->wide;
     x->i0 = i0;
     x->g = g;
     x->tiles = (n + T - 1) / T;
     round_rows(x->q, x->tiles * T, w->wide, a->q + i0 * a->q_stride + g * a->hd, a->q_stride, n,
                a->hd);
-    round_rows(x->dout, x->tiles * T, w->wide, dout, a->out_stride, n, a->hd);
+    load_dout(w, n);
     for (size_t t = 0; t < x->tiles; t++)
         for (size_t s = 0; s < w->steps; s++) {
             size_t at = t * T * w->wide + s * T;
-            pack_across(x->q_across[s][t].bytes, (const uint8_t *)(x->q + at), 2 * w->wide, T, T);
-            pack_across(x->dout_across[s][t].bytes, (const uint8_t *)(x->dout + at), 2 * w->wide,
-                        T, T);
+            pack_across(x->q_across[s][t].bytes, (const uint8_t *)(x->q + at), bytes, T, T);
+            pack_across(x->dout_across[s][t].bytes, (const uint8_t *)(x->dout + at), bytes, T, T);
         }
-    for (size_t i = 0; i < x->tiles * T; i++)
-        x->lse[i] = i < n ? a->lse[(i0 + i) * a->lse_stride + g] : 0;
-    for (size_t i = 0; i < n; i += 16)
-        mean_rows(x->ds_mean + i, a, dout + i * a->out_stride, out + i * a->out_stride,
-                  n - i < 16 ? n - i : 16);
 }
 
 /* Which of the T keys from j0 on position i sees, as bits. */
@@ -150,14 +196,21 @@ static inline void weigh(__m512 *p, __m512 *ds, const float *s, const float *dp,
     *ds = _mm512_maskz_mul_ps(m, e, _mm512_fmsub_ps(scale, _mm512_load_ps(dp), mean));
 }
 
-/* The tile of queries qt by keys kt: from its two products to P and dS, rounded. */
-static void weigh_tile(struct work *w, const float *s, const float *dp, size_t qt, size_t kt)
+/* A tile of queries by a tile of keys, and its two products. */
+struct pair {
+    size_t qt, kt;
+    _Alignas(64) float s[T * T], dp[T * T];
+};
+
+/* From the two products of a tile to P and dS, rounded. */
+static void weigh_pair(struct work *w, const struct pair *pair)
 {
     struct queries *x = &w->queries;
+    size_t qt = pair->qt, kt = pair->kt, i0 = x->i0 + qt * T, j0 = w->keys.j0 + kt * T;
     _Alignas(64) bf16 p[T * T], *ds = (bf16 *)(void *)x->ds[qt][kt].bytes;
     __m512 scale = _mm512_set1_ps(w->a->scale);
-    size_t i0 = x->i0 + qt * T, j0 = w->keys.j0 + kt * T;
-    for (size_t i = 0; i < T; i++, s += T, dp += T) {
+    for (size_t i = 0; i < T; i++) {
+        const float *s = pair->s + i * T, *dp = pair->dp + i * T;
         uint32_t m = seen_keys(w->a, i0 + i, j0);
         __m512 lse = _mm512_set1_ps(x->lse[qt * T + i]), p0, p1, ds0, ds1;
         __m512 mean = _mm512_set1_ps(x->ds_mean[qt * T + i]);
@@ -170,17 +223,17 @@ static void weigh_tile(struct work *w, const float *s, const float *dp, size_t q
     pack_turned(x->ds_turned[kt][qt].bytes, (const uint8_t *)ds, 2 * T, T, T);
 }
 
-static void score_tile(struct work *w, size_t qt, size_t kt)
+static void score_pair(const struct work *w, struct pair *pair, size_t qt, size_t kt)
 {
-    _Alignas(64) float s[T * T], dp[T * T];
     struct tile_sum sum = { .a = (const uint8_t *)(w->queries.q + qt * T * w->wide),
                             .a_row = 2 * w->wide, .a_step = 2 * T, .steps = w->steps,
-                            .b = w->keys.k_along[kt][0].bytes, .zero = true };
-    sum_2x2(&sum, s, sizeof *s * T);
+                            .b = w->keys.k_along[kt * w->steps].bytes, .zero = true };
+    pair->qt = qt;
+    pair->kt = kt;
+    sum_2x2(&sum, pair->s, sizeof *pair->s * T);
     sum.a = (const uint8_t *)(w->queries.dout + qt * T * w->wide);
-    sum.b = w->keys.v_along[kt][0].bytes;
-    sum_2x2(&sum, dp, sizeof *dp * T);
-    weigh_tile(w, s, dp, qt, kt);
+    sum.b = w->keys.v_along[kt * w->steps].bytes;
+    sum_2x2(&sum, pair->dp, sizeof *pair->dp * T);
 }
 
 /* A range of tiles, begin .. end - 1. */
@@ -229,22 +282,36 @@ static void add_to_queries(struct work *w, size_t qt, struct range r)
     for (size_t q = 0; !whole && !sum.zero && q < n; q++)
         memcpy(dq + q * stride, to + q * a->q_stride, a->hd * sizeof *dq);
     for (size_t s = 0; s < w->steps; s++) {
-        sum.b = w->keys.k_across[s][r.begin].bytes;
+        sum.b = w->keys.k_across[s * w->tiles + r.begin].bytes;
         sum_2x2(&sum, dq + s * T, stride * sizeof *dq);
     }
     for (size_t q = 0; !whole && q < n; q++)
         memcpy(to + q * a->q_stride, dq + q * stride, a->hd * sizeof *dq);
 }
 
+/* All tiles that see each other.  The products of a tile come before the exponentials of
+ * the one before it, so that the tile unit and the vector units work at the same time. */
+static void weigh_pairs(struct work *w, const struct range seen[Q_TILES])
+{
+    struct pair pair[2];
+    size_t n = 0;
+    for (size_t qt = 0; qt < w->queries.tiles; qt++)
+        for (size_t kt = seen[qt].begin; kt < seen[qt].end; kt++, n++) {
+            score_pair(w, &pair[n % 2], qt, kt);
+            if (n)
+                weigh_pair(w, &pair[(n - 1) % 2]);
+        }
+    if (n)
+        weigh_pair(w, &pair[(n - 1) % 2]);
+}
+
 /* The block of queries that is loaded with the block of keys that is. */
 static void add_queries(struct work *w)
 {
     struct range seen[Q_TILES];
-    for (size_t qt = 0; qt < w->queries.tiles; qt++) {
+    for (size_t qt = 0; qt < w->queries.tiles; qt++)
         seen[qt] = seen_tiles(w, qt);
-        for (size_t kt = seen[qt].begin; kt < seen[qt].end; kt++)
-            score_tile(w, qt, kt);
-    }
+    weigh_pairs(w, seen);
     for (size_t kt = 0; kt < w->keys.tiles; kt++) {
         struct range r = { 0, 0 };
         for (size_t qt = 0; qt < w->queries.tiles; qt++)
@@ -260,27 +327,45 @@ static void add_queries(struct work *w)
             add_to_queries(w, qt, seen[qt]);
 }
 
+/* Asks for the rows of q, dout and out of the block of queries after this one. */
+static void fetch_next(const struct work *w, size_t end)
+{
+    const struct attn_bwd *a = w->a;
+    size_t first = w->queries.i0 + QUERIES;
+    for (size_t i = first; i < first + QUERIES && i < end; i++)
+        for (size_t c = 0; c < a->hd; c += 16) {
+            size_t at = i * a->out_stride + w->queries.g * a->hd + c;
+            _mm_prefetch((const char *)(a->q + i * a->q_stride + w->queries.g * a->hd + c),
+                         _MM_HINT_T1);
+            _mm_prefetch((const char *)(a->dout + at), _MM_HINT_T1);
+            _mm_prefetch((const char *)(a->out + at), _MM_HINT_T1);
+        }
+}
+
+static void add_keys(struct work *w, size_t j0)
+{
+    const struct attn_bwd *a = w->a;
+    size_t next = j0 + w->tiles * T, end = end_query(a, (next < a->n ? next : a->n) - 1);
+    load_keys(w, j0);
+    for (size_t g = 0; g < a->n_q; g++)
+        for (size_t i0 = j0; i0 < end; i0 += QUERIES) {
+            load_queries(w, g, i0);
+            fetch_next(w, end);
+            add_queries(w);
+        }
+    store_keys(w);
+}
+
 void attn_bwd_bf16_amx(const struct attn_bwd *a)
 {
     struct work w;
-    if (a->hd > HD_MAX) {
-        attn_bwd_bf16_avx512(a);
-        return;
-    }
     w.a = a;
     w.steps = (a->hd + T - 1) / T;
     w.wide = w.steps * T;
+    w.tiles = BUDGET / w.steps < K_TILES ? BUDGET / w.steps : K_TILES;
     tiles_configure(T);
-    for (size_t j0 = 0; j0 < a->n; j0 += KEYS) {
-        size_t last = j0 + KEYS < a->n ? j0 + KEYS - 1 : a->n - 1, end = end_query(a, last);
-        load_keys(&w, j0);
-        for (size_t g = 0; g < a->n_q; g++)
-            for (size_t i0 = j0; i0 < end; i0 += QUERIES) {
-                load_queries(&w, g, i0);
-                add_queries(&w);
-            }
-        store_keys(&w);
-    }
+    for (size_t j0 = 0; j0 < a->n; j0 += w.tiles * T)
+        add_keys(&w, j0);
     tiles_release();
 }
 
