@@ -163,16 +163,24 @@ static bool stats_of(const struct data_args *a, const char *path, bool held_out,
     return true;
 }
 
-static bool has_held_out(const char *path, bool *out, struct err *err)
+/* Which kinds of documents are behind a path. */
+static bool find_kinds(const char *path, bool *train, bool *held_out, struct err *err)
 {
     struct manifest m;
-    *out = false;
-    if (!file_is_dir(path))
+    struct shard s;
+    *train = *held_out = false;
+    if (!file_is_dir(path)) {
+        if (!shard_open(&s, path, NULL, err))
+            return false;
+        *train = !s.kind.held_out;
+        *held_out = s.kind.held_out;
+        shard_close(&s);
         return true;
+    }
     if (!manifest_load(&m, path, err))
         return false;
     for (size_t i = 0; i < m.n; i++)
-        *out = *out || m.shard[i].held_out;
+        *(m.shard[i].held_out ? held_out : train) = true;
     manifest_release(&m);
     return true;
 }
@@ -185,9 +193,9 @@ static bool run_stats(const struct data_args *a, const struct operands *rest, st
     json_t *list = a->json ? json_array() : NULL;
     bool ok = !a->json || list || fail(err, ERR_MEMORY, "no memory for the JSON output");
     for (int i = 1; ok && i < rest->n; i++) {
-        bool held_out;
-        ok = has_held_out(rest->at[i], &held_out, err)
-             && stats_of(a, rest->at[i], false, list, err)
+        bool train, held_out;
+        ok = find_kinds(rest->at[i], &train, &held_out, err)
+             && (!train || stats_of(a, rest->at[i], false, list, err))
              && (!held_out || stats_of(a, rest->at[i], true, list, err));
     }
     if (ok && a->json)

@@ -53,11 +53,12 @@ static bool check_source(const struct loader_source *s, struct err *err)
 static bool set_limit(struct loader *l, size_t i, const struct loader_source *s, struct err *err)
 {
     uint64_t n_rows = l->source[i].packing.n_rows;
-    double epochs = l->held_out ? 1 : s->epochs;
-    double rows = floor(epochs * (double)n_rows + 1e-9);
+    double rows = floor(s->epochs * (double)n_rows + 1e-9);
     l->mixture.weight[i] = s->weight;
-    l->mixture.limit[i] = epochs > 0 && rows < 0x1p63 ? (uint64_t)rows : UINT64_MAX;
-    if (!n_rows || !l->mixture.limit[i])
+    l->mixture.limit[i] = s->epochs > 0 && rows < 0x1p63 ? (uint64_t)rows : UINT64_MAX;
+    if (l->held_out)
+        l->mixture.limit[i] = n_rows;
+    else if (!n_rows || !l->mixture.limit[i])
         return fail(err, ERR_USAGE, "%s: %g epochs of its %" PRIu64 " rows of %" PRIu32
                     " tokens are no row", s->path, s->epochs, n_rows, l->context);
     return true;
@@ -79,10 +80,10 @@ static bool open_source(struct loader *l, size_t i, const struct loader_config *
 }
 
 /* Without a tokenizer the first shard says which one the others must be of. */
-static struct shard_kind first_kind(const struct loader *l)
+static void keep_kind(struct shard_kind *want, const struct shard_set *s)
 {
-    const struct shard_set *s = &l->source[0].set;
-    return s->n ? s->shard[0].kind : (struct shard_kind){ 0 };
+    if (!want->vocab && s->n)
+        *want = s->shard[0].kind;
 }
 
 static bool open_sources(struct loader *l, const struct loader_config *c, struct err *err)
@@ -94,7 +95,7 @@ static bool open_sources(struct loader *l, const struct loader_config *c, struct
     for (size_t i = 0; i < c->n_sources; i++) {
         if (!open_source(l, i, c, want.vocab ? &want : NULL, err))
             return false;
-        want = first_kind(l);
+        keep_kind(&want, &l->source[i].set);
     }
     l->vocab = want.vocab;
     return true;
@@ -282,9 +283,9 @@ static bool exhausted(const struct loader *l, size_t n_rows, struct err *err)
     struct buf text = { 0 };
     for (size_t i = 0; i < l->n; i++) {
         struct loader_source_info x = loader_source_info(l, i);
-        buf_printf(&text, "%s%s gave %" PRIu64 " rows (%.3g of %.3g epochs)", i ? ", " : "",
-                   l->source[i].path, l->state.taken[i], x.epochs_done,
-                   (double)l->mixture.limit[i] / (double)x.n_rows);
+        buf_printf(&text, "%s%s gave %" PRIu64 " of %" PRIu64 " rows in %.3g epochs",
+                   i ? ", " : "", l->source[i].path, l->state.taken[i], l->mixture.limit[i],
+                   x.epochs_done);
     }
     fail(err, ERR_LIMIT, "the text is used up after %" PRIu64 " rows: %" PRIu64 " are left, and "
          "%zu were asked for; %s; allow more epochs or add text", l->state.rows_taken,
@@ -335,10 +336,11 @@ struct loader_source_info loader_source_info(const struct loader *l, size_t i)
 {
     check(i < l->n);
     const struct source *s = &l->source[i];
+    uint64_t n_rows = s->packing.n_rows;
     return (struct loader_source_info){
-        .n_docs = s->set.n_docs, .n_tokens = s->set.n_tokens, .n_rows = s->packing.n_rows,
+        .n_docs = s->set.n_docs, .n_tokens = s->set.n_tokens, .n_rows = n_rows,
         .n_pieces = s->packing.n_pieces, .fill = packing_fill(&s->packing),
-        .epochs_done = (double)l->state.taken[i] / (double)s->packing.n_rows,
+        .epochs_done = n_rows ? (double)l->state.taken[i] / (double)n_rows : 0,
     };
 }
 

@@ -12,7 +12,8 @@
  * that within the piece: none for a piece's last two places.
  *
  * Held out: no shuffle; documents are packed in their order, the rows come in their order, one
- * source after the other, once.
+ * source after the other, once.  A source without held-out documents gives none, so that there
+ * may be no rows at all (loader_rows_left).
  */
 #ifndef KEXA_DATA_LOADER_H
 #define KEXA_DATA_LOADER_H
@@ -38,7 +39,8 @@ struct loader_config {
     uint64_t seed;
     const struct tokenizer *tokenizer;    /* shards of another are refused; NULL: any tokenizer's,
                                              and n_bytes of a batch stays 0.  Read only at open */
-    bool held_out;                        /* weights and epochs do not count */
+    bool held_out;                        /* of each source what was held out; weights and epochs
+                                             do not count */
 };
 
 /* Small enough for any checkpoint. */

@@ -53,10 +53,22 @@ static bool open_folder(struct shard_set *s, const char *path, bool held_out,
         return false;
     bool ok = open_listed(s, path, &m, held_out, want, err);
     manifest_release(&m);
-    if (ok && !s->n_docs)
-        ok = fail(err, ERR_USAGE, held_out ? "%s: no documents were held out; pack with a larger "
-                  "--held-out" : "%s: no documents to train on", path);
+    if (ok && !s->n_docs && !held_out)
+        ok = fail(err, ERR_USAGE, "%s: no documents to train on", path);
     return ok;
+}
+
+/* Nothing is measured on what is trained on, nor trained on what is for measuring. */
+static bool open_file(struct shard_set *s, const char *path, bool held_out,
+                      const struct shard_kind *want, struct err *err)
+{
+    if (!take_room(s, 1, err) || !open_one(s, path, want, err))
+        return false;
+    if (s->shard[0].kind.held_out && !held_out)
+        return fail(err, ERR_USAGE, "%s: its documents are held out, for measuring only", path);
+    if (held_out && !s->shard[0].kind.held_out)
+        shard_set_close(s);
+    return true;
 }
 
 bool shard_set_open(struct shard_set *out, const char *path, bool held_out,
@@ -64,7 +76,7 @@ bool shard_set_open(struct shard_set *out, const char *path, bool held_out,
 {
     struct shard_set s = { 0 };
     bool ok = file_is_dir(path) ? open_folder(&s, path, held_out, want, err)
-                                : take_room(&s, 1, err) && open_one(&s, path, want, err);
+                                : open_file(&s, path, held_out, want, err);
     if (ok && s.n_docs > UINT32_MAX - 1)
         ok = fail(err, ERR_LIMIT, "%s: %llu documents; a source may have 4,294,967,294", path,
                   (unsigned long long)s.n_docs);

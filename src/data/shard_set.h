@@ -17,8 +17,8 @@ struct shard_set {
     uint64_t sum;                         /* names the contents */
 };
 
-/* held_out: of a folder, the held-out shards instead of those to train on; a shard named by
- * itself is taken for either.  want: as in shard_open(). */
+/* held_out: the held-out shards, of which there may be none; else those to train on, and then a
+ * shard that is held out is refused.  want: as in shard_open(). */
 bool shard_set_open(struct shard_set *s, const char *path, bool held_out,
                     const struct shard_kind *want, struct err *err);
 void shard_set_close(struct shard_set *s); /* a zeroed struct is fine */

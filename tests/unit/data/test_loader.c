@@ -20,6 +20,16 @@ static const char *a_shard(const char *name, uint32_t first)
     return path;
 }
 
+static const char *a_held_out_shard(const char *name)
+{
+    struct err err;
+    struct shard_kind kind = made_kind;
+    const char *path = made_path(name);
+    kind.held_out = true;
+    EXPECTF(make_shard(path, lengths, N_DOCS, 0, &kind, &err), "%s", err.msg);
+    return path;
+}
+
 static struct loader *open_one(const char *path, uint32_t context, double epochs, bool held_out)
 {
     struct err err = { 0 };
@@ -97,14 +107,14 @@ static void expect_epochs(const struct batch *b, const uint32_t *seen, const uin
 static void test_rows(void)
 {
     static const uint32_t contexts[] = { 2, 3, 4, 5, 7, 16, 29, 30, 100 };
-    const char *path = a_shard("rows.kxs", 0);
+    const char *paths[] = { a_shard("rows.kxs", 0), a_held_out_shard("held-rows.kxs") };
     for (size_t c = 0; c < sizeof contexts / sizeof *contexts; c++)
         for (int held_out = 0; held_out < 2; held_out++) {
             uint32_t seen[N_TOKENS] = { 0 }, targeted[N_TOKENS] = { 0 };
             uint32_t epochs = held_out ? 1 : 2;
             struct batch b;
             struct err err;
-            struct loader *l = open_one(path, contexts[c], 2, held_out);
+            struct loader *l = open_one(paths[held_out], contexts[c], 2, held_out);
             size_t n = (size_t)loader_rows_left(l);
             EXPECT(n == epochs * loader_source_info(l, 0).n_rows);
             EXPECTF(loader_next(l, &b, n, &err), "%s", err.msg);
@@ -224,7 +234,7 @@ static void test_orders(void)
     EXPECT(hash[0] != hash[1] && hash[1] != hash[2] && loader_source_info(l, 0).epochs_done == 3);
     EXPECT(loader_rows_left(l) == UINT64_MAX);
     loader_close(l);
-    struct loader *h = open_one(path, 4, 0, true);
+    struct loader *h = open_one(a_held_out_shard("held.kxs"), 4, 0, true);
     EXPECT(loader_next(h, &b, 1, &err) && b.token[0] == 3);  /* 0 1 2: a rest; 3: a full piece */
     loader_close(h);
 }
@@ -282,6 +292,28 @@ static void test_refusals(void)
     expect_no_loader(c, "33 sources");
 }
 
+/* Measured on and trained on are kept apart, also when shards are named by themselves. */
+static void test_held_out(void)
+{
+    struct batch b;
+    struct err err = { 0 };
+    struct loader *l = NULL;
+    struct loader_source s[] = { { a_shard("only-train.kxs", 0), 1, 0 },
+                                 { a_held_out_shard("only-held.kxs"), 1, 0 } };
+    struct loader_config c = { s, 2, 8, 0, NULL, true };
+    EXPECTF(loader_open(&l, &c, &err), "%s", err.msg);
+    EXPECT(loader_source_info(l, 0).n_rows == 0 && loader_source_info(l, 0).epochs_done == 0);
+    EXPECT(loader_rows_left(l) == loader_source_info(l, 1).n_rows && loader_vocab(l) == MAKE_VOCAB);
+    EXPECT(loader_next(l, &b, (size_t)loader_rows_left(l), &err) && !loader_next(l, &b, 1, &err));
+    loader_close(l);
+    c.n_sources = 1;
+    EXPECT(loader_open(&l, &c, &err) && loader_rows_left(l) == 0 && !loader_next(l, &b, 1, &err));
+    loader_close(l);
+    c.n_sources = 2;
+    c.held_out = false;
+    expect_no_loader(c, "held out");
+}
+
 static bool try_all(const struct loader_config *c, struct err *err)
 {
     struct loader *l;
@@ -319,6 +351,7 @@ const struct test tests[] = {
     { "orders", test_orders },
     { "mixed", test_mixed },
     { "refusals", test_refusals },
+    { "held_out", test_held_out },
     { "no_memory", test_no_memory },
     { 0 }
 };
