@@ -106,7 +106,7 @@ const char special_chat_template[] =
 "{%- if '</think>' in said -%}\n"
 "{%- set why = why or said.split('</think>')[0].split('<think>')[-1] -%}\n"
 "{%- set said = said.split('</think>')[-1] -%}{%- endif -%}\n"
-"{%- set said = said.strip('\\n') -%}{%- set why = why.strip('\\n') -%}\n"
+"{%- set said = said.strip() -%}{%- set why = why.strip() -%}\n"
 "{{- '<|assistant|>\\n' -}}\n"
 "{%- if why and loop.index0 >= ns.after_user -%}{{- '<think>\\n' + why + '\\n</think>\\n\\n' -}}\n"
 "{%- else -%}{{- '<think>\\n\\n</think>\\n\\n' -}}{%- endif -%}{{- said -}}\n"
