@@ -42,6 +42,10 @@ static inline void tiles_release(void)
 #define TILE_ZERO(t) __asm__ volatile("tilezero %%tmm" #t : : :)
 #define TILE_LOAD(t, p, stride)                                                              \
     __asm__ volatile("tileloadd (%0,%1), %%tmm" #t : : "r"(p), "r"((size_t)(stride)) : "memory")
+/* Not kept in the first cache: for what is read once in a while. */
+#define TILE_STREAM(t, p, stride)                                                            \
+    __asm__ volatile("tileloaddt1 (%0,%1), %%tmm" #t                                         \
+                     : : "r"(p), "r"((size_t)(stride)) : "memory")
 #define TILE_STORE(t, p, stride)                                                             \
     __asm__ volatile("tilestored %%tmm" #t ", (%0,%1)"                                       \
                      : : "r"(p), "r"((size_t)(stride)) : "memory")

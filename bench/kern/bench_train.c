@@ -1,0 +1,177 @@
+/*
+ * bench_train: the three products of training, y = x W^T, dx = dy W and dw += dy^T x, in f32
+ * and bf16: GFLOP/s beside this core's roof for the level (roof_fma for f32; for bf16 what
+ * roof_bf16 reaches, with its loads), measured in the same run.
+ *
+ *     bench_train [f32|bf16|all] [LEVEL|all] [ROWS N K]       default: all, the best level
+ *
+ * One thread.  Product and roof run in turns for about 5 ms each, in CPU time; the share is the
+ * median of the windows' shares, so that a busy neighbour, who slows both, hardly counts.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "kern/kern.h"
+
+enum { WINDOWS = 25 };
+
+struct bench {
+    const struct kernels *k;
+    bool half;
+    int op;                               /* 0 y, 1 dx, 2 dw */
+    size_t rows, n, cols;
+    float *w, *x, *dy, *y, *dx, *dw;
+    bf16 *w16, *x16, *dy16;
+};
+
+static double now(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *v)
+{
+    qsort(v, WINDOWS, sizeof *v, by_value);
+    return v[WINDOWS / 2];
+}
+
+static void run_product(const struct bench *b)
+{
+    const struct kernels *k = b->k;
+    size_t n = b->n, c = b->cols, rows = b->rows;
+    struct acts x = { .f32 = b->x, .bf16 = b->x16 };
+    if (b->op == 0)
+        (b->half ? k->gemm_bf16 : k->gemm_f32)(b->y, n, b->half ? (void *)b->w16 : b->w,
+                                               c * (b->half ? 2 : 4), &x, rows, n, c);
+    else if (b->op == 1 && b->half)
+        k->gemm_bf16_dx(b->dx, c, b->dy16, n, b->w16, 2 * c, rows, n, c);
+    else if (b->op == 1)
+        k->gemm_f32_dx(b->dx, c, b->dy, n, b->w, 4 * c, rows, n, c);
+    else if (b->half)
+        k->gemm_bf16_dw(b->dw, c, b->dy16, n, b->x16, c, rows, n, c);
+    else
+        k->gemm_f32_dw(b->dw, c, b->dy, n, b->x, c, rows, n, c);
+}
+
+/* Operations done. */
+static double run_roof(const struct bench *b)
+{
+    static _Alignas(64) bf16 one[2][ROOF_STEPS * ROOF_TILE];
+    static float acc[ROOF_TILE];
+    size_t rounds = b->k == kern_get(CPU_C) ? 20 : 2000;
+    if (b->half)
+        b->k->roof_bf16(acc, one[0], one[1], rounds);
+    else
+        b->k->roof_fma(acc, 0.5f, 1, 10 * rounds);
+    return (double)rounds * (b->half ? 2.0 * ROOF_TILE * 32 : 20.0 * ROOF_LANES);
+}
+
+/* GFLOP/s over about 5 ms. */
+static double window(const struct bench *b, bool roof)
+{
+    double start = now(), done = 0, s = 0;
+    while (s < 0.005) {
+        if (roof)
+            done += run_roof(b);
+        else
+            run_product(b);
+        done += roof ? 0 : 2.0 * (double)b->rows * (double)b->n * (double)b->cols;
+        s = now() - start;
+    }
+    return done / s * 1e-9;
+}
+
+static void bench_shape(struct bench *b, const char *level)
+{
+    static const char *const ops[] = { "y", "dx", "dw" };
+    for (b->op = 0; b->op < 3; b->op++) {
+        double speed[WINDOWS], roof[WINDOWS], share[WINDOWS];
+        window(b, false);
+        for (int i = 0; i < WINDOWS; i++) {
+            roof[i] = window(b, true);
+            speed[i] = window(b, false);
+            double after = window(b, true);
+            share[i] = 200 * speed[i] / (roof[i] + after);
+        }
+        printf("%-4s %-6s %5zu x %4zu x %4zu  %-2s  %8.1f  %8.1f  %5.1f%%\n",
+               b->half ? "bf16" : "f32", level, b->rows, b->n, b->cols, ops[b->op], median(speed),
+               median(roof), median(share));
+        fflush(stdout);
+    }
+}
+
+static void *take(size_t n, size_t each)
+{
+    void *p = aligned_alloc(4096, (n * each + 4095) / 4096 * 4096);
+    if (!p) {
+        fprintf(stderr, "bench_train: no memory for %zu bytes\n", n * each);
+        exit(1);
+    }
+    return p;
+}
+
+static bf16 *fill(float **x, size_t n)
+{
+    bf16 *half = take(n, 2);
+    *x = take(n, 4);
+    for (size_t i = 0; i < n; i++) {
+        (*x)[i] = (float)((i * 2654435761u >> 8 & 255) + 1) / 64 - 2;
+        half[i] = f32_to_bf16((*x)[i]);
+    }
+    return half;
+}
+
+static void bench_all(struct bench *b, const char *type, const char *level)
+{
+    b->w16 = fill(&b->w, b->n * b->cols);
+    b->x16 = fill(&b->x, b->rows * b->cols);
+    b->dy16 = fill(&b->dy, b->rows * b->n);
+    b->y = take(b->rows * b->n, 4);
+    b->dx = take(b->rows * b->cols, 4);
+    b->dw = memset(take(b->n * b->cols, 4), 0, b->n * b->cols * 4);
+    for (int l = CPU_C; l <= (int)cpu_level_detect(); l++) {
+        const char *name = cpu_level_name((enum cpu_level)l);
+        if (strcmp(level, "all") && strcmp(level, name))
+            continue;
+        b->k = kern_get((enum cpu_level)l);
+        for (int half = 0; half < 2; half++) {
+            b->half = half;
+            if (!strcmp(type, "all") || !strcmp(type, half ? "bf16" : "f32"))
+                bench_shape(b, name);
+        }
+    }
+    void *all[] = { b->w, b->x, b->dy, b->y, b->dx, b->dw, b->w16, b->x16, b->dy16 };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+}
+
+int main(int argc, char **argv)
+{
+    static const size_t shapes[][3] = {
+        { 2048, 1024, 1024 }, { 4096, 256, 768 }, { 512, 256, 128 }, { 512, 128, 256 }
+    };
+    const char *type = argc > 1 ? argv[1] : "all";
+    const char *level = argc > 2 ? argv[2] : cpu_level_name(cpu_level_detect());
+    printf("type level    rows x    n x    k  op   GFLOP/s      roof   share\n");
+    if (argc > 5) {
+        struct bench b = { .rows = strtoul(argv[3], NULL, 10), .n = strtoul(argv[4], NULL, 10),
+                           .cols = strtoul(argv[5], NULL, 10) };
+        bench_all(&b, type, level);
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        struct bench b = { .rows = shapes[i][0], .n = shapes[i][1], .cols = shapes[i][2] };
+        bench_all(&b, type, level);
+    }
+    return 0;
+}
