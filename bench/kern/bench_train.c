@@ -1,7 +1,7 @@
 /*
  * bench_train: the three products of training, y = x W^T, dx = dy W and dw += dy^T x, in f32
- * and bf16: GFLOP/s beside this core's roof for the level (roof_fma for f32; for bf16 what
- * roof_bf16 reaches, with its loads), measured in the same run.
+ * and bf16: GFLOP/s beside this core's roof for the level (roof_bf16, with its loads, for bf16
+ * at level amx, else roof_fma), measured in the same run.
  *
  *     bench_train [f32|bf16|all] [LEVEL|all] [ROWS N K]       default: all, the best level
  *
@@ -54,9 +54,9 @@ static void run_product(const struct bench *b)
         (b->half ? k->gemm_bf16 : k->gemm_f32)(b->y, n, b->half ? (void *)b->w16 : b->w,
                                                c * (b->half ? 2 : 4), &x, rows, n, c);
     else if (b->op == 1 && b->half)
-        k->gemm_bf16_dx(b->dx, c, b->dy16, n, b->w16, 2 * c, rows, n, c);
+        k->gemm_bf16_dx(b->dx, c, b->dy16, n, b->w16, 2 * c, rows, n, c, false);
     else if (b->op == 1)
-        k->gemm_f32_dx(b->dx, c, b->dy, n, b->w, 4 * c, rows, n, c);
+        k->gemm_f32_dx(b->dx, c, b->dy, n, b->w, 4 * c, rows, n, c, false);
     else if (b->half)
         k->gemm_bf16_dw(b->dw, c, b->dy16, n, b->x16, c, rows, n, c);
     else
@@ -69,11 +69,12 @@ static double run_roof(const struct bench *b)
     static _Alignas(64) bf16 one[2][ROOF_STEPS * ROOF_TILE];
     static float acc[ROOF_TILE];
     size_t rounds = b->k == kern_get(CPU_C) ? 20 : 2000;
-    if (b->half)
+    bool tiles = b->half && b->k == kern_get(CPU_AMX);
+    if (tiles)
         b->k->roof_bf16(acc, one[0], one[1], rounds);
     else
         b->k->roof_fma(acc, 0.5f, 1, 10 * rounds);
-    return (double)rounds * (b->half ? 2.0 * ROOF_TILE * 32 : 20.0 * ROOF_LANES);
+    return (double)rounds * (tiles ? 2.0 * ROOF_TILE * 32 : 20.0 * ROOF_LANES);
 }
 
 /* GFLOP/s over about 5 ms. */

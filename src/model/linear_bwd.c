@@ -1,16 +1,17 @@
 #include "model/model.h"
 
-/* Outputs of one claimable unit: an operand is rearranged once for each, so they are large;
- * the experts of a layer still give each thread several. */
-enum { DX_ROWS = 512, DX_COLS = 128, DW_ROWS = 192, DW_COLS = 512, ROUND_ROWS = 16 };
-
-/* Where a dx is added to, this many columns are multiplied at a time. */
-enum { ADD_COLS = 32 };
+/*
+ * Outputs of one claimable unit.  An operand is rearranged once for each, so units are large,
+ * but each thread should get a few: where there are not enough they are halved.
+ */
+enum { DX_ROWS = 512, DX_COLS = 256, DW_ROWS = 256, DW_COLS = 512, ROUND_ROWS = 16 };
+enum { HALVINGS = 4, UNITS_PER_THREAD = 4 };
 
 struct linear_bwd {
     struct model *m;
     const struct linear_bwd_job *jobs;
     size_t n_jobs;
+    size_t dx_rows, dx_cols, dw_rows, dw_cols;            /* of a unit */
 };
 
 static size_t parts(size_t n, size_t each)
@@ -28,11 +29,19 @@ static bool is_bf16(const struct linear_bwd *l, const struct linear_bwd_job *j)
     return weight_class(l->m, j->w) == CLASS_BF16;
 }
 
+/* The job before this one that has rows; NULL if none. */
+static const struct linear_bwd_job *job_before(const struct linear_bwd *l, size_t i)
+{
+    while (i && !l->jobs[i - 1].rows)
+        i--;
+    return i ? &l->jobs[i - 1] : NULL;
+}
+
 /* Jobs that share a dx belong to the first of them. */
 static bool leads_dx(const struct linear_bwd *l, size_t i)
 {
-    const struct linear_bwd_job *j = &l->jobs[i];
-    return j->dx && (i == 0 || j[-1].dx != j->dx);
+    const struct linear_bwd_job *j = &l->jobs[i], *before = job_before(l, i);
+    return j->dx && j->rows && (!before || before->dx != j->dx);
 }
 
 static size_t round_units(const struct linear_bwd *l, size_t i)
@@ -43,13 +52,14 @@ static size_t round_units(const struct linear_bwd *l, size_t i)
 static size_t dx_units(const struct linear_bwd *l, size_t i)
 {
     const struct linear_bwd_job *j = &l->jobs[i];
-    return leads_dx(l, i) ? parts(j->rows, DX_ROWS) * parts(j->w->cols, DX_COLS) : 0;
+    return leads_dx(l, i) ? parts(j->rows, l->dx_rows) * parts(j->w->cols, l->dx_cols) : 0;
 }
 
 static size_t dw_units(const struct linear_bwd *l, size_t i)
 {
     const struct linear_bwd_job *j = &l->jobs[i];
-    return j->dw && j->rows ? parts(j->w->rows, DW_ROWS) * parts(j->w->cols, DW_COLS) : 0;
+    bool any = j->dw && j->rows;
+    return any ? parts(j->w->rows, l->dw_rows) * parts(j->w->cols, l->dw_cols) : 0;
 }
 
 static size_t product_units(const struct linear_bwd *l, size_t i)
@@ -77,45 +87,30 @@ static struct block block_of(size_t unit, size_t rows, size_t cols, size_t each_
     return (struct block){ r, part_end(r, each_row, rows), c, part_end(c, each_col, cols) };
 }
 
-/* to[0 .. r1 - r0) = the product's rows and columns of b. */
 static void multiply_dx(const struct linear_bwd *l, const struct linear_bwd_job *j,
-                        const struct block *b, float *to, size_t stride)
+                        const struct block *b)
 {
     const struct kernels *k = l->m->kern;
     const struct weight *w = j->w;
     size_t rows = b->r1 - b->r0, cols = b->c1 - b->c0, n = w->rows;
     const uint8_t *at = w->data + qtype_row_bytes(w->type, b->c0);
+    float *dx = j->dx + b->r0 * j->dx_stride + b->c0;
     if (is_bf16(l, j))
-        k->gemm_bf16_dx(to, stride, j->dy16 + b->r0 * n, n, at, w->row_bytes, rows, n, cols);
+        k->gemm_bf16_dx(dx, j->dx_stride, j->dy16 + b->r0 * n, n, at, w->row_bytes, rows, n, cols,
+                        j->dx_add);
     else
-        k->gemm_f32_dx(to, stride, j->dy + b->r0 * j->dy_stride, j->dy_stride, at, w->row_bytes,
-                       rows, n, cols);
-}
-
-static void add_dx(const struct linear_bwd *l, const struct linear_bwd_job *j,
-                   const struct block *b)
-{
-    float product[DX_ROWS * ADD_COLS];
-    for (size_t c = b->c0; c < b->c1; c += ADD_COLS) {
-        struct block strip = { b->r0, b->r1, c, part_end(c, ADD_COLS, b->c1) };
-        size_t cols = strip.c1 - c;
-        multiply_dx(l, j, &strip, product, cols);
-        for (size_t t = b->r0; t < b->r1; t++)
-            for (size_t i = 0; i < cols; i++)
-                j->dx[t * j->dx_stride + c + i] += product[(t - b->r0) * cols + i];
-    }
+        k->gemm_f32_dx(dx, j->dx_stride, j->dy + b->r0 * j->dy_stride, j->dy_stride, at,
+                       w->row_bytes, rows, n, cols, j->dx_add);
 }
 
 /* All jobs that share the dx of job i, in order. */
 static void dx_unit(const struct linear_bwd *l, size_t i, size_t unit)
 {
     const struct linear_bwd_job *j = &l->jobs[i], *end = l->jobs + l->n_jobs;
-    struct block b = block_of(unit, j->rows, j->w->cols, DX_ROWS, DX_COLS);
-    for (const float *dx = j->dx; j < end && j->dx == dx; j++)
-        if (j->dx_add)
-            add_dx(l, j, &b);
-        else
-            multiply_dx(l, j, &b, j->dx + b.r0 * j->dx_stride + b.c0, j->dx_stride);
+    struct block b = block_of(unit, j->rows, j->w->cols, l->dx_rows, l->dx_cols);
+    for (const float *dx = j->dx; j < end && (j->dx == dx || !j->rows); j++)
+        if (j->rows)
+            multiply_dx(l, j, &b);
 }
 
 static void dw_unit(const struct linear_bwd *l, size_t i, size_t unit)
@@ -123,7 +118,7 @@ static void dw_unit(const struct linear_bwd *l, size_t i, size_t unit)
     const struct kernels *k = l->m->kern;
     const struct linear_bwd_job *j = &l->jobs[i];
     size_t n = j->w->rows, cols = j->w->cols;
-    struct block b = block_of(unit, n, cols, DW_ROWS, DW_COLS);
+    struct block b = block_of(unit, n, cols, l->dw_rows, l->dw_cols);
     float *dw = j->dw + b.r0 * cols + b.c0;
     if (is_bf16(l, j))
         k->gemm_bf16_dw(dw, cols, j->dy16 + b.r0, n, j->x.bf16 + b.c0, cols, j->rows, b.r1 - b.r0,
@@ -133,20 +128,24 @@ static void dw_unit(const struct linear_bwd *l, size_t i, size_t unit)
                        b.r1 - b.r0, b.c1 - b.c0);
 }
 
+/* dw first: it is the longest where there are many tokens. */
 static void product_unit(const struct linear_bwd *l, size_t i, size_t unit)
 {
-    size_t dx = dx_units(l, i);
-    if (unit < dx)
-        dx_unit(l, i, unit);
+    size_t dw = dw_units(l, i);
+    if (unit < dw)
+        dw_unit(l, i, unit);
     else
-        dw_unit(l, i, unit - dx);
+        dx_unit(l, i, unit - dw);
 }
 
 /* The list's units in a row, job after job. */
+typedef size_t count_fn(const struct linear_bwd *l, size_t i);
+typedef void unit_fn(const struct linear_bwd *l, size_t i, size_t unit);
+
 struct unit_loop {
     const struct linear_bwd *l;
-    size_t (*count)(const struct linear_bwd *l, size_t i);
-    void (*run)(const struct linear_bwd *l, size_t i, size_t unit);
+    count_fn *count;
+    unit_fn *run;
 };
 
 static void run_units(void *arg, size_t begin, size_t end, int worker)
@@ -163,28 +162,52 @@ static void run_units(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
-static void run_loop(const struct linear_bwd *l,
-                     size_t (*count)(const struct linear_bwd *l, size_t i),
-                     void (*run)(const struct linear_bwd *l, size_t i, size_t unit))
+static size_t count_all(const struct linear_bwd *l, count_fn *count)
 {
-    struct unit_loop u = { l, count, run };
     size_t n = 0;
     for (size_t i = 0; i < l->n_jobs; i++)
         n += count(l, i);
-    pool_run(l->m->pool, n, 1, run_units, &u);
+    return n;
 }
 
-static void check_job(const struct linear_bwd *l, const struct linear_bwd_job *j)
+static void run_loop(const struct linear_bwd *l, count_fn *count, unit_fn *run)
 {
-    check(is_bf16(l, j) ? j->w->type->id == QT_BF16 && (j->dy16 || !j->rows)
-                        : j->w->type->id == QT_F32);
+    struct unit_loop u = { l, count, run };
+    pool_run(l->m->pool, count_all(l, count), 1, run_units, &u);
+}
+
+static void choose_units(struct linear_bwd *l)
+{
+    size_t threads = (size_t)pool_threads(l->m->pool);
+    l->dx_rows = DX_ROWS;
+    l->dx_cols = DX_COLS;
+    l->dw_rows = DW_ROWS;
+    l->dw_cols = DW_COLS;
+    for (int i = 0; i < HALVINGS && threads > 1; i++) {
+        if (count_all(l, product_units) >= UNITS_PER_THREAD * threads)
+            return;
+        *(i % 2 ? &l->dx_cols : &l->dx_rows) /= 2;
+        *(i % 2 ? &l->dw_rows : &l->dw_cols) /= 2;
+    }
+}
+
+static void check_job(const struct linear_bwd *l, size_t i)
+{
+    const struct linear_bwd_job *j = &l->jobs[i], *before = job_before(l, i);
+    if (!j->rows)
+        return;
+    check(is_bf16(l, j) ? j->w->type->id == QT_BF16 && j->dy16 : j->w->type->id == QT_F32);
+    if (j->dx && !leads_dx(l, i))
+        check(j->dx_add && before->rows == j->rows && before->w->cols == j->w->cols
+              && before->dx_stride == j->dx_stride);
 }
 
 void linear_bwd_run(struct model *m, const struct linear_bwd_job *jobs, size_t n_jobs)
 {
-    struct linear_bwd l = { m, jobs, n_jobs };
+    struct linear_bwd l = { .m = m, .jobs = jobs, .n_jobs = n_jobs };
     for (size_t i = 0; i < n_jobs; i++)
-        check_job(&l, &jobs[i]);
+        check_job(&l, i);
+    choose_units(&l);
     run_loop(&l, round_units, round_unit);
     run_loop(&l, product_units, product_unit);
 }

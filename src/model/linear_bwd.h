@@ -9,8 +9,8 @@
  *
  * Several jobs may add to one dx (q, k and v of one input): they stand side by side in the
  * list, with the same dx, dx_stride, rows and w->cols, and the first may set it instead
- * (dx_add false).  Their products are added in the order of the list, each as a whole, with
- * one rounding.  No two dw of a list overlap, and no two dx but those.
+ * (dx_add false).  Their products are added in the order of the list, each sum going on from what
+ * dx held, as dw's do.  No two dw of a list overlap, and no two dx but those.
  */
 #ifndef KEXA_MODEL_LINEAR_BWD_H
 #define KEXA_MODEL_LINEAR_BWD_H
@@ -29,7 +29,7 @@ struct linear_bwd_job {
     bf16 *dy16;                           /* scratch [rows][w->rows]; class f32: may be NULL */
 };
 
-/* rows = 0 is allowed: nothing is done. */
+/* A job without rows does nothing, wherever its dx points. */
 void linear_bwd_run(struct model *m, const struct linear_bwd_job *jobs, size_t n_jobs);
 
 #endif

@@ -316,7 +316,7 @@ static void check_type(struct tester *t, enum qtype_id id)
     check_splits(t, p);
     if (p.type->numeric == CLASS_Q8)
         check_extremes(t, p);
-    if (p.type->numeric == CLASS_BF16)
+    if (p.type->block == 1)
         check_many_rows(t, p);
     p.n = 256;
     p.k = 32;

@@ -8,7 +8,7 @@ enum { K_MAX = 257 };
 
 /* Both operands and the sums, in either class; values are what the elements stand for. */
 struct problem {
-    bool half, tiny;                      /* bf16; tiny: products underflow */
+    bool half, tiny, add;                 /* bf16; tiny: products underflow; dx += */
     enum fill fill;
     size_t rows, n, k, dy_stride, x_stride, w_stride;
     float *dy, *w, *x;                    /* values, strided */
@@ -29,7 +29,8 @@ static bf16 *round_values(struct tester *t, const struct problem *p, float *valu
 static void begin(struct tester *t, struct problem *p)
 {
     t_case(t, "%s rows=%zu n=%zu k=%zu, %s%s", p->half ? "bf16" : "f32", p->rows, p->n, p->k,
-           p->fill == FILL_EXACT ? "exact" : "random", p->tiny ? ", tiny" : "");
+           p->fill == FILL_EXACT ? "exact" : "random",
+           p->tiny ? ", tiny" : p->add ? ", added" : "");
     p->dy_stride = p->n + t_below(t, 2) * 3;
     p->x_stride = p->k + t_below(t, 2) * 5;
     p->w_stride = p->k + t_below(t, 2) * 2;
@@ -49,10 +50,10 @@ static void run_dx(const struct kernels *k, const struct problem *p, float *dx, 
     dx += t0 * stride + j0;
     if (p->half)
         k->gemm_bf16_dx(dx, stride, p->dy16 + t0 * ds, ds, p->w16 + j0, 2 * p->w_stride, t1 - t0,
-                        p->n, j1 - j0);
+                        p->n, j1 - j0, p->add);
     else
         k->gemm_f32_dx(dx, stride, p->dy + t0 * ds, ds, p->w + j0, 4 * p->w_stride, t1 - t0, p->n,
-                       j1 - j0);
+                       j1 - j0, p->add);
 }
 
 /* Outputs [o0, o1), inputs [j0, j1). */
@@ -82,12 +83,14 @@ static double dot_f64(const float *a, size_t as, const float *b, size_t bs, size
     return sum;
 }
 
-static void near_dx(struct tester *t, const struct problem *p, const float *dx, size_t stride)
+static void near_dx(struct tester *t, const struct problem *p, const float *dx,
+                    const float *before, size_t stride)
 {
     double want[K_MAX], bound[K_MAX];
     for (size_t r = 0; r < p->rows; r++) {
         for (size_t j = 0; j < p->k; j++) {
-            want[j] = dot_f64(p->dy + r * p->dy_stride, 1, p->w + j, p->w_stride, p->n, 0,
+            double start = p->add ? (double)before[r * stride + j] : 0;
+            want[j] = dot_f64(p->dy + r * p->dy_stride, 1, p->w + j, p->w_stride, p->n, start,
                               &bound[j]);
             bound[j] = p->fill == FILL_EXACT && !p->tiny ? 0 : bound[j];
         }
@@ -109,33 +112,34 @@ static void near_dw(struct tester *t, const struct problem *p, const float *dw,
     }
 }
 
+/* What an output held; -0 shows a sum that starts anew. */
+static float *before_of(struct tester *t, const struct problem *p, size_t n)
+{
+    float *before = t_floats(t, n, 1, p->fill);
+    for (size_t i = 0; i < n; i += 3)
+        before[i] = -0.0f;
+    return before;
+}
+
 static void check_dx(struct tester *t, struct problem p)
 {
     begin(t, &p);
-    size_t stride = p.k + t_below(t, 2) * 3, bytes = p.rows * stride * sizeof(float);
-    float *want = t_bytes(t, bytes, 4), *got = t_bytes(t, bytes, 4);
+    size_t stride = p.k + t_below(t, 2) * 3, n = p.rows * stride;
+    float *before = before_of(t, &p, n), *want = t_copy(t, before, n);
+    float *got = t_copy(t, before, n);
     run_dx(t->ref, &p, want, stride, 0, p.rows, 0, p.k);
     run_dx(t->k, &p, got, stride, 0, p.rows, 0, p.k);
-    t_same_bytes(t, got, want, bytes, "dx and the gaps");
+    t_same_bytes(t, got, want, n * sizeof *got, "dx and the gaps");
     if (t->level == CPU_C)
-        near_dx(t, &p, want, stride);
+        near_dx(t, &p, want, before, stride);
     t_end(t);
-}
-
-/* Starting from -0 would show a sum that starts anew. */
-static float *before_dw(struct tester *t, const struct problem *p, size_t stride)
-{
-    float *before = t_floats(t, p->n * stride, 1, p->fill);
-    for (size_t i = 0; i < p->n * stride; i += 3)
-        before[i] = -0.0f;
-    return before;
 }
 
 static void check_dw(struct tester *t, struct problem p)
 {
     begin(t, &p);
     size_t stride = p.k + t_below(t, 2) * 3, n = p.n * stride;
-    float *before = before_dw(t, &p, stride), *want = t_copy(t, before, n);
+    float *before = before_of(t, &p, n), *want = t_copy(t, before, n);
     float *got = t_copy(t, before, n);
     run_dw(t->ref, &p, want, stride, 0, p.n, 0, p.k);
     run_dw(t->k, &p, got, stride, 0, p.n, 0, p.k);
@@ -151,7 +155,7 @@ static void check_cuts(struct tester *t, struct problem p)
     static const size_t cuts[][2] = { { 1, 1 }, { 16, 8 }, { 17, 33 }, { 40, 64 } };
     begin(t, &p);
     size_t n = p.rows * p.k, m = p.n * p.k;
-    float *dx = t_bytes(t, n * 4, 4), *dw = before_dw(t, &p, p.k), *start = t_copy(t, dw, m);
+    float *dx = t_bytes(t, n * 4, 4), *dw = before_of(t, &p, m), *start = t_copy(t, dw, m);
     run_dx(t->ref, &p, dx, p.k, 0, p.rows, 0, p.k);
     run_dw(t->ref, &p, dw, p.k, 0, p.n, 0, p.k);
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
@@ -219,6 +223,7 @@ static void check_sizes(struct tester *t, bool half, check_fn *check)
                 p.rows = d == 0 ? s : a;
                 p.n = d == 1 ? s : d == 0 ? a : b;
                 p.k = d == 2 ? s : b;
+                p.add = turn % 2;
                 check(t, p);
                 turn++;
             }
@@ -226,6 +231,7 @@ static void check_sizes(struct tester *t, bool half, check_fn *check)
             p.rows = large[i][0];
             p.n = large[i][1];
             p.k = large[i][2];
+            p.add = i % 2 == 0;
             check(t, p);
         }
     }

@@ -69,4 +69,7 @@ gemm_fn gemm_f32_avx512, gemm_f16_avx512, gemm_bf16_avx512, gemm_q4_0_avx512, ge
         gemm_q5_k_avx512, gemm_q6_k_avx512, gemm_iq4_xs_avx512;
 gemm_fn gemm_bf16_amx;
 
+/* What gemm_f32 and gemm_bf16 of a level call for many rows. */
+gemm_fn gemm_f32_rows_avx2, gemm_bf16_rows_avx2, gemm_f32_rows_avx512, gemm_bf16_rows_avx512;
+
 #endif

@@ -109,12 +109,12 @@ void gemm_bf16_amx(float *y, size_t y_stride, const void *w, size_t row_bytes,
 }
 
 void gemm_bf16_dx_amx(float *dx, size_t dx_stride, const bf16 *dy, size_t dy_stride,
-                      const void *w, size_t row_bytes, size_t rows, size_t n, size_t k)
+                      const void *w, size_t row_bytes, size_t rows, size_t n, size_t k, bool add)
 {
     struct product p = { dx, dx_stride, rows, n, k, along(dy, 2 * dy_stride, pack_rows),
-                         across(w, row_bytes, pack_across), true };
+                         across(w, row_bytes, pack_across), !add };
     if (rows < FEW_ROWS || n == 0)
-        gemm_bf16_dx_avx512(dx, dx_stride, dy, dy_stride, w, row_bytes, rows, n, k);
+        gemm_bf16_dx_avx512(dx, dx_stride, dy, dy_stride, w, row_bytes, rows, n, k, add);
     else
         run_product(&p);
 }

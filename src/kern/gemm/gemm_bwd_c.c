@@ -5,12 +5,12 @@
 #include "kern/quant/blocks.h"
 
 void gemm_f32_dx_c(float *dx, size_t dx_stride, const float *dy, size_t dy_stride,
-                   const void *w, size_t row_bytes, size_t rows, size_t n, size_t k)
+                   const void *w, size_t row_bytes, size_t rows, size_t n, size_t k, bool add)
 {
     const uint8_t *bytes = w;
     for (size_t t = 0; t < rows; t++)
         for (size_t j = 0; j < k; j++) {
-            float acc = 0;
+            float acc = add ? dx[t * dx_stride + j] : 0;
             for (size_t o = 0; o < n; o++)
                 acc = fmaf(dy[t * dy_stride + o], read_f32(bytes + o * row_bytes + 4 * j), acc);
             dx[t * dx_stride + j] = acc;
@@ -55,13 +55,14 @@ static float add_dot(float acc, const struct line *a, const struct line *b)
 }
 
 void gemm_bf16_dx_c(float *dx, size_t dx_stride, const bf16 *dy, size_t dy_stride,
-                    const void *w, size_t row_bytes, size_t rows, size_t n, size_t k)
+                    const void *w, size_t row_bytes, size_t rows, size_t n, size_t k, bool add)
 {
     for (size_t t = 0; t < rows; t++)
         for (size_t j = 0; j < k; j++) {
             struct line a = { (const uint8_t *)(dy + t * dy_stride), 2, n };
             struct line b = { (const uint8_t *)w + 2 * j, row_bytes, n };
-            dx[t * dx_stride + j] = add_dot(0, &a, &b);
+            float *c = dx + t * dx_stride + j;
+            *c = add_dot(add ? *c : 0, &a, &b);
         }
 }
 

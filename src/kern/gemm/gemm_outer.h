@@ -1,10 +1,10 @@
 /*
- * gemm_outer: c[r][j] += sum_i a(r, i) * b[i][j], which both products of training are, for
+ * gemm_outer: c[r][j] += sum_i a(r, i) * b(i, j), which all three products of training are, for
  * registers of any width.  Lanes are columns j; each output is its own chain over i.
  *
  * Whoever includes this has defined VEC and the vec_* functions below, SOME (a choice of
- * lanes), LANES, and the rows of a block: F32_ROWS, F32_FEW, BF16_ROWS, BF16_FEW.  32 or 16
- * columns of b, two registers, become a panel of floats on the stack that serves all rows.
+ * lanes), LANES, and the rows of a block: F32_ROWS, F32_FEW, BF16_ROWS.  Panels of two registers
+ * of columns wait in the second cache as floats, a block's rows in the first.
  */
 #ifndef KEXA_KERN_GEMM_OUTER_H
 #define KEXA_KERN_GEMM_OUTER_H
@@ -12,231 +12,303 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "kern/gemm/gemm.h"
 #include "kern/gemm/gemm_bwd.h"
 
-enum { WIDTH = 2 * LANES, DEPTH = 256, STEP = 32, A_GAP = 16 };
+enum {
+    WIDTH = 2 * LANES, DEPTH = 256, STEP = 32, PANELS = 128 / WIDTH, COLS = PANELS * WIDTH,
+    LINE = DEPTH + 16,                    /* not all rows on the same cache lines */
+    A_GAP = 16                            /* at least LANES and any block's rows */
+};
+
+static _Thread_local struct {
+    _Alignas(64) float b[PANELS][DEPTH * WIDTH];
+    _Alignas(64) float a[DEPTH * A_GAP];
+} scratch;
 
 struct outer {
     float *c;
     size_t c_stride;
-    const void *a;                        /* a(r, i) = a[r * a_row + i * a_step] */
-    size_t a_row, a_step;
-    const uint8_t *b;                     /* b[i] at b + i * b_bytes */
-    size_t b_bytes;
+    const void *a;                        /* a(r, i) = a[r * a_row + i * a_step]; one of both */
+    size_t a_row, a_step;                 /* is 1 */
+    const uint8_t *b;                     /* b(i, j): row i at b + i * b_bytes, or row j if */
+    size_t b_bytes;                       /* the rows lie along i (turned) */
     size_t rows, depth, cols;
     bool from_zero;                       /* c starts at +0, not at what it holds */
+    bool turned;
 };
 
-/* Where in c, and which part of i: [i, i + n) of the panel's columns [j, j + width). */
+/* Columns [j, j + cols), whose b is in scratch.b for i in [i, i + n). */
 struct outer_part {
     const struct outer *g;
-    const float *panel;                   /* [n, for bf16 up to a multiple of STEP][WIDTH] */
-    size_t i, n, j;
+    size_t i, n, j, cols;
+    bool zero;
+};
+
+/* A block of c, of which `some` columns exist; a(q, i) is a[q * row + i * step]. */
+struct outer_block {
+    float *c;
+    size_t c_stride, n, row, step;
+    const float *a, *b;
     bool zero;
     SOME some[2];
 };
 
-static inline void load_sums(VEC *to, const struct outer_part *p, const float *c)
+static inline void load_sums(VEC *to, const struct outer_block *p, const float *c)
 {
     to[0] = p->zero ? vec_zero() : vec_load_some(p->some[0], c);
     to[1] = p->zero ? vec_zero() : vec_load_some(p->some[1], c + LANES);
 }
 
-static inline void store_sums(const struct outer_part *p, float *c, const VEC *from)
+static inline void store_sums(const struct outer_block *p, float *c, const VEC *from)
 {
     vec_store_some(p->some[0], c, from[0]);
     vec_store_some(p->some[1], c + LANES, from[1]);
 }
 
-/* `rows` (a constant) rows of c from row r on. */
-static inline __attribute__((always_inline)) void block_f32(const struct outer_part *p, size_t r,
+/* `rows` (a constant) rows. */
+static inline __attribute__((always_inline)) void block_f32(const struct outer_block *p,
                                                             size_t rows)
 {
-    const struct outer *g = p->g;
-    const float *a = (const float *)g->a + r * g->a_row + p->i * g->a_step, *b = p->panel;
-    float *c = g->c + r * g->c_stride + p->j;
-    size_t a_row = g->a_row, a_step = g->a_step;
+    const float *a = p->a, *b = p->b;
+    size_t row = p->row, step = p->step;
     VEC sum[F32_ROWS][2];
 #pragma GCC unroll 16
     for (size_t q = 0; q < rows; q++)
-        load_sums(sum[q], p, c + q * g->c_stride);
-    for (size_t i = 0; i < p->n; i++, a += a_step, b += WIDTH) {
+        load_sums(sum[q], p, p->c + q * p->c_stride);
+    for (size_t i = 0; i < p->n; i++, a += step, b += WIDTH) {
         VEC b0 = vec_load(b), b1 = vec_load(b + LANES);
 #pragma GCC unroll 16
         for (size_t q = 0; q < rows; q++) {
-            VEC f = vec_set1(a[q * a_row]);
+            VEC f = vec_set1(a[q * row]);
             sum[q][0] = vec_fma(f, b0, sum[q][0]);
             sum[q][1] = vec_fma(f, b1, sum[q][1]);
         }
     }
 #pragma GCC unroll 16
     for (size_t q = 0; q < rows; q++)
-        store_sums(p, c + q * g->c_stride, sum[q]);
+        store_sums(p, p->c + q * p->c_stride, sum[q]);
 }
 
-static void all_rows_f32(const struct outer_part *p)
+/* sum += e + o over one step; `rows` (a constant) rows. */
+static inline __attribute__((always_inline)) void step_bf16(VEC sum[][2],
+                                                            const struct outer_block *p,
+                                                            const float *a, const float *b,
+                                                            size_t rows)
 {
-    size_t r = 0, rows = p->g->rows;
-    for (; r + F32_ROWS <= rows; r += F32_ROWS)
-        block_f32(p, r, F32_ROWS);
-    for (; r + F32_FEW <= rows; r += F32_FEW)
-        block_f32(p, r, F32_FEW);
-    for (; r < rows; r++)
-        block_f32(p, r, 1);
-}
-
-/* a(r, i) as floats at to[q * row + i * step]. */
-struct outer_floats {
-    float at[DEPTH * A_GAP];
-    size_t row, step;
-};
-
-/* Consecutive i stand side by side (dx): a line of DEPTH for each row. */
-static inline void widen_lines(struct outer_floats *f, const struct outer_part *p, const bf16 *a,
-                               size_t rows)
-{
-    f->row = DEPTH;
-    f->step = 1;
-    for (size_t q = 0; q < rows; q++, a += p->g->a_row) {
-        float *to = f->at + q * DEPTH;
-        size_t i = 0;
-        for (; i + LANES <= p->n; i += LANES)
-            vec_store(to + i, vec_from_bf16(a + i));
-        for (; i < (p->n + STEP - 1) / STEP * STEP; i++)
-            to[i] = i < p->n ? bf16_to_f32(a[i]) : 0.0f;
+    size_t row = p->row, step = p->step;
+    VEC e[BF16_ROWS][2], o[BF16_ROWS][2];
+#pragma GCC unroll 8
+    for (size_t q = 0; q < rows; q++)
+        e[q][0] = e[q][1] = o[q][0] = o[q][1] = vec_zero();
+    for (size_t i = 0; i < STEP; i += 2, a += 2 * step, b += 2 * WIDTH) {
+        VEC b0 = vec_load(b), b1 = vec_load(b + LANES);
+        VEC b2 = vec_load(b + WIDTH), b3 = vec_load(b + WIDTH + LANES);
+#pragma GCC unroll 8
+        for (size_t q = 0; q < rows; q++) {
+            VEC even = vec_set1(a[q * row]), odd = vec_set1(a[q * row + step]);
+            e[q][0] = vec_fma(even, b0, e[q][0]);
+            e[q][1] = vec_fma(even, b1, e[q][1]);
+            o[q][0] = vec_fma(odd, b2, o[q][0]);
+            o[q][1] = vec_fma(odd, b3, o[q][1]);
+        }
     }
-}
-
-/* Consecutive rows stand side by side (dw): LANES of them at once where there are as many. */
-static inline void widen_columns(struct outer_floats *f, const struct outer_part *p,
-                                 const bf16 *a, size_t rows, size_t rows_left)
-{
-    f->row = 1;
-    f->step = A_GAP;
-    for (size_t i = 0; i < (p->n + STEP - 1) / STEP * STEP; i++, a += p->g->a_step) {
-        float *to = f->at + i * A_GAP;
-        if (i < p->n && rows_left >= LANES)
-            vec_store(to, vec_from_bf16(a));
-        else
-            for (size_t q = 0; q < rows; q++)
-                to[q] = i < p->n ? bf16_to_f32(a[q]) : 0.0f;
+#pragma GCC unroll 8
+    for (size_t q = 0; q < rows; q++) {
+        sum[q][0] = vec_add(sum[q][0], vec_add(e[q][0], o[q][0]));
+        sum[q][1] = vec_add(sum[q][1], vec_add(e[q][1], o[q][1]));
     }
 }
 
 /* As block_f32, in the bf16 class. */
-static inline __attribute__((always_inline)) void block_bf16(const struct outer_part *p, size_t r,
+static inline __attribute__((always_inline)) void block_bf16(const struct outer_block *p,
                                                              size_t rows)
 {
-    const struct outer *g = p->g;
-    const bf16 *a16 = (const bf16 *)g->a + r * g->a_row + p->i * g->a_step;
-    float *c = g->c + r * g->c_stride + p->j;
-    struct outer_floats f;
     VEC sum[BF16_ROWS][2];
-    if (g->a_step == 1)
-        widen_lines(&f, p, a16, rows);
-    else
-        widen_columns(&f, p, a16, rows, g->rows - r);
     for (size_t q = 0; q < rows; q++)
-        load_sums(sum[q], p, c + q * g->c_stride);
-    for (size_t at = 0; at < p->n; at += STEP) {
-        const float *a = f.at + at * f.step, *b = p->panel + at * WIDTH;
-        size_t row = f.row, step = f.step;
-        VEC e[BF16_ROWS][2], o[BF16_ROWS][2];
-#pragma GCC unroll 8
-        for (size_t q = 0; q < rows; q++)
-            e[q][0] = e[q][1] = o[q][0] = o[q][1] = vec_zero();
-        for (size_t i = 0; i < STEP; i += 2, a += 2 * step, b += 2 * WIDTH) {
-#pragma GCC unroll 8
-            for (size_t q = 0; q < rows; q++) {
-                VEC even = vec_set1(a[q * row]), odd = vec_set1(a[q * row + step]);
-                e[q][0] = vec_fma(even, vec_load(b), e[q][0]);
-                e[q][1] = vec_fma(even, vec_load(b + LANES), e[q][1]);
-                o[q][0] = vec_fma(odd, vec_load(b + WIDTH), o[q][0]);
-                o[q][1] = vec_fma(odd, vec_load(b + WIDTH + LANES), o[q][1]);
-            }
-        }
-#pragma GCC unroll 8
-        for (size_t q = 0; q < rows; q++) {
-            sum[q][0] = vec_add(sum[q][0], vec_add(e[q][0], o[q][0]));
-            sum[q][1] = vec_add(sum[q][1], vec_add(e[q][1], o[q][1]));
-        }
+        load_sums(sum[q], p, p->c + q * p->c_stride);
+    for (size_t i = 0; i < p->n; i += STEP)
+        step_bf16(sum, p, p->a + i * p->step, p->b + i * WIDTH, rows);
+    for (size_t q = 0; q < rows; q++)
+        store_sums(p, p->c + q * p->c_stride, sum[q]);
+}
+
+static inline size_t whole_steps(size_t n)
+{
+    return (n + STEP - 1) / STEP * STEP;
+}
+
+/* n elements from p on as floats, zeros after them up to a whole step of bf16. */
+static inline void widen_f32(float *to, const void *p, size_t n)
+{
+    memcpy(to, p, n * sizeof *to);
+}
+
+static inline void widen_bf16(float *to, const void *p, size_t n)
+{
+    const bf16 *from = p;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        vec_store(to + i, vec_from_bf16(from + i));
+    for (; i < n; i++)
+        to[i] = bf16_to_f32(from[i]);
+}
+
+typedef void widen_fn(float *to, const void *p, size_t n);
+
+/* Rows [r, r + rows) of a, as the part wants them: along i (dx) or i by i (dw). */
+static inline void pack_a(struct outer_block *p, const struct outer_part *at, size_t r,
+                          size_t rows, size_t size, widen_fn *widen)
+{
+    const struct outer *g = at->g;
+    const uint8_t *a = (const uint8_t *)g->a + (r * g->a_row + at->i * g->a_step) * size;
+    size_t padded = whole_steps(at->n);
+    bool along = g->a_step == 1;
+    p->row = along ? LINE : 1;
+    p->step = along ? 1 : A_GAP;
+    for (size_t q = 0; along && q < rows; q++) {
+        widen(scratch.a + q * LINE, a + q * g->a_row * size, at->n);
+        memset(scratch.a + q * LINE + at->n, 0, (padded - at->n) * sizeof(float));
     }
-    for (size_t q = 0; q < rows; q++)
-        store_sums(p, c + q * g->c_stride, sum[q]);
-}
-
-static void all_rows_bf16(const struct outer_part *p)
-{
-    size_t r = 0, rows = p->g->rows;
-    for (; r + BF16_ROWS <= rows; r += BF16_ROWS)
-        block_bf16(p, r, BF16_ROWS);
-    for (; r < rows; r++)
-        block_bf16(p, r, 1);
-}
-
-/* width columns of n rows of b as floats; zeros beside them. */
-static void pack_f32(float *panel, const uint8_t *b, size_t b_bytes, size_t n, size_t width)
-{
-    for (size_t i = 0; i < n; i++, b += b_bytes, panel += WIDTH) {
-        memset(panel, 0, width < WIDTH ? WIDTH * sizeof *panel : 0);
-        if (width == WIDTH)
-            memcpy(panel, b, WIDTH * sizeof *panel);
+    bool wide = g->rows - r >= A_GAP;     /* as many as A_GAP are there: no tail, no call */
+    for (size_t i = 0; !along && i < at->n; i++)
+        if (wide)
+            widen(scratch.a + i * A_GAP, a + i * g->a_step * size, A_GAP);
         else
-            memcpy(panel, b, width * sizeof *panel);
-    }
+            widen(scratch.a + i * A_GAP, a + i * g->a_step * size, rows);
+    if (!along)
+        memset(scratch.a + at->n * A_GAP, 0, (padded - at->n) * A_GAP * sizeof(float));
 }
 
-/* As pack_f32 from bf16, and zeros below them up to a multiple of STEP rows. */
-static void pack_bf16(float *panel, const uint8_t *b, size_t b_bytes, size_t n, size_t width)
-{
-    for (size_t i = 0; i < n; i++, b += b_bytes, panel += WIDTH) {
-        bf16 some[WIDTH] = { 0 };
-        const bf16 *from = (const bf16 *)(const void *)b;
-        if (width < WIDTH)
-            from = memcpy(some, b, width * sizeof *some);
-        vec_store(panel, vec_from_bf16(from));
-        vec_store(panel + LANES, vec_from_bf16(from + LANES));
+/* Calls block for all panels of `rows` rows from row r on. */
+#define OUTER_ROWS(type, size, rows)                                                         \
+    static void rows_##type##_##rows(const struct outer_part *at, size_t r)                  \
+    {                                                                                        \
+        const struct outer *g = at->g;                                                       \
+        struct outer_block p = { .c_stride = g->c_stride, .a = scratch.a, .zero = at->zero,  \
+                                 .n = at->n };                                               \
+        pack_a(&p, at, r, rows, size, widen_##type);                                         \
+        for (size_t j = 0; j < at->cols; j += WIDTH) {                                       \
+            size_t width = at->cols - j;                                                     \
+            p.c = g->c + r * g->c_stride + at->j + j;                                        \
+            p.b = scratch.b[j / WIDTH];                                                      \
+            p.some[0] = vec_some(width);                                                     \
+            p.some[1] = vec_some(width > LANES ? width - LANES : 0);                         \
+            block_##type(&p, rows);                                                          \
+        }                                                                                    \
     }
-    memset(panel, 0, (n % STEP ? STEP - n % STEP : 0) * WIDTH * sizeof *panel);
+
+OUTER_ROWS(f32, 4, F32_ROWS)
+OUTER_ROWS(f32, 4, F32_FEW)
+OUTER_ROWS(f32, 4, 1)
+OUTER_ROWS(bf16, 2, BF16_ROWS)
+OUTER_ROWS(bf16, 2, 1)
+
+static void all_rows_f32(const struct outer_part *at)
+{
+    size_t r = 0, rows = at->g->rows;
+    for (; r + F32_ROWS <= rows; r += F32_ROWS)
+        rows_f32_F32_ROWS(at, r);
+    for (; r + F32_FEW <= rows; r += F32_FEW)
+        rows_f32_F32_FEW(at, r);
+    for (; r < rows; r++)
+        rows_f32_1(at, r);
 }
 
-typedef void pack_fn(float *panel, const uint8_t *b, size_t b_bytes, size_t n, size_t width);
-typedef void rows_fn(const struct outer_part *p);
-
-/* Panel by panel; the sums of a column's later panels go on from c. */
-static inline void outer_run(const struct outer *g, size_t b_size, pack_fn *pack, rows_fn *rows)
+static void all_rows_bf16(const struct outer_part *at)
 {
-    _Alignas(64) float panel[DEPTH * WIDTH];
-    for (size_t j = 0; j < g->cols; j += WIDTH) {
-        size_t width = g->cols - j < WIDTH ? g->cols - j : WIDTH;
-        struct outer_part p = { .g = g, .panel = panel, .j = j };
-        p.some[0] = vec_some(width);
-        p.some[1] = vec_some(width > LANES ? width - LANES : 0);
-        for (p.i = 0; p.i < g->depth || (g->from_zero && p.i == 0); p.i += DEPTH) {
-            p.n = g->depth - p.i < DEPTH ? g->depth - p.i : DEPTH;
-            p.zero = g->from_zero && p.i == 0;
-            pack(panel, g->b + p.i * g->b_bytes + j * b_size, g->b_bytes, p.n, width);
-            rows(&p);
+    size_t r = 0, rows = at->g->rows;
+    for (; r + BF16_ROWS <= rows; r += BF16_ROWS)
+        rows_bf16_BF16_ROWS(at, r);
+    for (; r < rows; r++)
+        rows_bf16_1(at, r);
+}
+
+typedef void rows_fn(const struct outer_part *at);
+
+/* b's rows as panels of floats; zeros beside them, and below up to a whole step. */
+static inline void pack_b(const struct outer_part *at, size_t size, widen_fn *widen)
+{
+    const uint8_t *b = at->g->b + at->i * at->g->b_bytes + at->j * size;
+    for (size_t i = 0; i < whole_steps(at->n); i++, b += at->g->b_bytes)
+        for (size_t j = 0; j < at->cols; j += WIDTH) {
+            float *to = scratch.b[j / WIDTH] + i * WIDTH;
+            size_t width = at->cols - j < WIDTH ? at->cols - j : WIDTH;
+            if (i < at->n && width == WIDTH) {
+                widen(to, b + j * size, WIDTH);
+                continue;
+            }
+            memset(to, 0, WIDTH * sizeof *to);
+            if (i < at->n)
+                widen(to, b + j * size, width);
         }
-    }
 }
 
-/* The four products of a level. */
-#define GEMM_OUTER(type, element, level)                                                     \
+/* 16 bytes of LANES rows of b, as floats: lane r of line i at to[i * WIDTH] is row r's. */
+typedef void turn_fn(float *to, const uint8_t *b, size_t bytes);
+
+/* pack_b where b's rows lie along i, one for each column. */
+static inline void turn_b(const struct outer_part *at, size_t size, widen_fn *widen, turn_fn *turn)
+{
+    const struct outer *g = at->g;
+    const uint8_t *b = g->b + at->j * g->b_bytes + at->i * size;
+    size_t many = 16 / size, wide = at->cols / LANES * LANES, whole = at->n / many * many;
+    float line[16];
+    for (size_t j = 0; j < wide; j += LANES)
+        for (size_t i = 0; i < whole; i += many)
+            turn(scratch.b[j / WIDTH] + i * WIDTH + j % WIDTH, b + j * g->b_bytes + i * size,
+                 g->b_bytes);
+    for (size_t j = 0; j < (at->cols + WIDTH - 1) / WIDTH * WIDTH; j++)
+        for (size_t i = j < wide ? whole : 0; i < whole_steps(at->n); i++) {
+            if (i < at->n && j < at->cols)
+                widen(line, b + j * g->b_bytes + i * size, 1);
+            else
+                line[0] = 0;
+            scratch.b[j / WIDTH][i * WIDTH + j % WIDTH] = line[0];
+        }
+}
+
+static inline void outer_run(const struct outer *g, size_t size, widen_fn *widen, turn_fn *turn,
+                             rows_fn *rows)
+{
+    for (size_t j = 0; j < g->cols; j += COLS)
+        for (size_t i = 0; i < g->depth || (g->from_zero && i == 0); i += DEPTH) {
+            struct outer_part at = { .g = g, .i = i, .j = j, .zero = g->from_zero && i == 0 };
+            at.n = g->depth - i < DEPTH ? g->depth - i : DEPTH;
+            at.cols = g->cols - j < COLS ? g->cols - j : COLS;
+            if (g->turned)
+                turn_b(&at, size, widen, turn);
+            else
+                pack_b(&at, size, widen);
+            rows(&at);
+        }
+}
+
+/* The products of a level; gemm_<type>_rows is gemm_<type>. */
+#define GEMM_OUTER(type, element, member, level)                                             \
+    void gemm_##type##_rows_##level(float *y, size_t y_stride, const void *w,                \
+                                    size_t row_bytes, const struct acts *x, size_t rows,     \
+                                    size_t n, size_t k)                                      \
+    {                                                                                        \
+        struct outer g = { y, y_stride, x->member, k, 1, w, row_bytes, rows, k, n, true,     \
+                           true };                                                           \
+        outer_run(&g, sizeof(element), widen_##type, turn_##type, all_rows_##type);          \
+    }                                                                                        \
     void gemm_##type##_dx_##level(float *dx, size_t dx_stride, const element *dy,            \
                                   size_t dy_stride, const void *w, size_t row_bytes,         \
-                                  size_t rows, size_t n, size_t k)                           \
+                                  size_t rows, size_t n, size_t k, bool add)                 \
     {                                                                                        \
-        struct outer g = { dx, dx_stride, dy, dy_stride, 1, w, row_bytes, rows, n, k, true }; \
-        outer_run(&g, sizeof(element), pack_##type, all_rows_##type);                        \
+        struct outer g = { dx, dx_stride, dy, dy_stride, 1, w, row_bytes, rows, n, k, !add,  \
+                           false };                                                          \
+        outer_run(&g, sizeof(element), widen_##type, turn_##type, all_rows_##type);          \
     }                                                                                        \
     void gemm_##type##_dw_##level(float *dw, size_t dw_stride, const element *dy,            \
                                   size_t dy_stride, const element *x, size_t x_stride,       \
                                   size_t rows, size_t n, size_t k)                           \
     {                                                                                        \
         struct outer g = { dw, dw_stride, dy, 1, dy_stride, (const uint8_t *)x,              \
-                           x_stride * sizeof *x, n, rows, k, false };                        \
-        outer_run(&g, sizeof(element), pack_##type, all_rows_##type);                        \
+                           x_stride * sizeof *x, n, rows, k, false, false };                 \
+        outer_run(&g, sizeof(element), widen_##type, turn_##type, all_rows_##type);          \
     }
 
 #endif

@@ -1,14 +1,14 @@
-/* The products of training with AVX2: 6 rows by 16 columns; bf16: 3 by 16, two chains. */
+/*
+ * The float products of many rows, and those of training, with AVX2: 6 rows by 16 columns;
+ * bf16, with two chains for each sum, 3 by 16.
+ */
 #if defined(__x86_64__)
 
-#include <immintrin.h>
-#include <stdint.h>
-
-#include "kern/half_bits.h"
+#include "kern/gemm/gemm_tile_avx2.h"
 
 #define VEC __m256
 #define SOME __m256i
-enum { LANES = 8, F32_ROWS = 6, F32_FEW = 2, BF16_ROWS = 3 };
+enum { F32_ROWS = 6, F32_FEW = 2, BF16_ROWS = 3 };
 
 static inline VEC vec_zero(void)
 {
@@ -65,7 +65,28 @@ static inline void vec_store_some(SOME some, float *p, VEC v)
 
 #include "kern/gemm/gemm_outer.h"
 
-GEMM_OUTER(f32, float, avx2)
-GEMM_OUTER(bf16, bf16, avx2)
+static inline void turn_f32(float *to, const uint8_t *b, size_t bytes)
+{
+    __m256i v[4];
+    load_8x16(v, b, bytes);
+    for (size_t i = 0; i < 4; i++)
+        _mm256_storeu_si256((__m256i *)(void *)(to + i * WIDTH), v[i]);
+}
+
+static inline void turn_bf16(float *to, const uint8_t *b, size_t bytes)
+{
+    const __m256i upper = _mm256_set1_epi32((int)0xffff0000u);
+    __m256i v[4];
+    load_8x16(v, b, bytes);
+    for (size_t i = 0; i < 4; i++) {
+        __m256i *even = (__m256i *)(void *)(to + 2 * i * WIDTH);
+        __m256i *odd = (__m256i *)(void *)(to + (2 * i + 1) * WIDTH);
+        _mm256_storeu_si256(even, _mm256_slli_epi32(v[i], 16));
+        _mm256_storeu_si256(odd, _mm256_and_si256(v[i], upper));
+    }
+}
+
+GEMM_OUTER(f32, float, f32, avx2)
+GEMM_OUTER(bf16, bf16, bf16, avx2)
 
 #endif

@@ -1,14 +1,14 @@
-/* The products of training with AVX-512: 12 rows by 32 columns; bf16: 6 by 32, two chains. */
+/*
+ * The float products of many rows, and those of training, with AVX-512: 12 rows by 32 columns;
+ * bf16, with two chains for each sum, 6 by 32.
+ */
 #if defined(__x86_64__)
 
-#include <immintrin.h>
-#include <stdint.h>
-
-#include "kern/half_bits.h"
+#include "kern/gemm/gemm_tile_avx512.h"
 
 #define VEC __m512
 #define SOME __mmask16
-enum { LANES = 16, F32_ROWS = 12, F32_FEW = 4, BF16_ROWS = 6 };
+enum { F32_ROWS = 12, F32_FEW = 4, BF16_ROWS = 6 };
 
 static inline VEC vec_zero(void)
 {
@@ -64,7 +64,26 @@ static inline void vec_store_some(SOME some, float *p, VEC v)
 
 #include "kern/gemm/gemm_outer.h"
 
-GEMM_OUTER(f32, float, avx512)
-GEMM_OUTER(bf16, bf16, avx512)
+static inline void turn_f32(float *to, const uint8_t *b, size_t bytes)
+{
+    __m512i v[4];
+    load_16x16(v, b, bytes);
+    for (size_t i = 0; i < 4; i++)
+        _mm512_storeu_si512(to + i * WIDTH, v[i]);
+}
+
+static inline void turn_bf16(float *to, const uint8_t *b, size_t bytes)
+{
+    const __m512i upper = _mm512_set1_epi32((int)0xffff0000u);
+    __m512i v[4];
+    load_16x16(v, b, bytes);
+    for (size_t i = 0; i < 4; i++) {
+        _mm512_storeu_si512(to + 2 * i * WIDTH, _mm512_slli_epi32(v[i], 16));
+        _mm512_storeu_si512(to + (2 * i + 1) * WIDTH, _mm512_and_si512(v[i], upper));
+    }
+}
+
+GEMM_OUTER(f32, float, f32, avx512)
+GEMM_OUTER(bf16, bf16, bf16, avx512)
 
 #endif
