@@ -119,10 +119,10 @@ static void advance(void *arg, size_t begin, size_t end, int worker)
         size_t j0 = u * BZ_COLS, n = least(BZ_COLS, s->n - j0);
         if (r->half)
             r->k->gemm_bf16_dx(s->y + j0, s->n, s->half_a, s->m, s->half_x + j0,
-                               s->n * sizeof(bf16), s->m, s->m, n);
+                               s->n * sizeof(bf16), s->m, s->m, n, false);
         else
             r->k->gemm_f32_dx(s->y + j0, s->n, s->b, s->m, s->x + j0, s->n * sizeof(float), s->m,
-                              s->m, n);
+                              s->m, n, false);
         for (size_t i = 0; i < s->m; i++)
             r->k->scale_add_fwd(s->y + i * s->n + j0, NS_A, s->x + i * s->n + j0, n);
     }

@@ -19,6 +19,10 @@ static _Thread_local struct {
     _Alignas(64) uint8_t b[PANELS][PANEL_BYTES];
 } scratch;
 
+/* `width` rows or columns of an operand, n k of each, as steps from `to` on; the next SIDE of them
+ * PANEL_BYTES further. */
+typedef void pack_fn(uint8_t *to, const uint8_t *p, size_t bytes, size_t n, size_t width);
+
 /* An operand in memory, and how it is packed. */
 struct operand {
     const uint8_t *p;
@@ -26,6 +30,39 @@ struct operand {
     size_t next_k, next;                  /* to the next k, to the next row or column of c */
     pack_fn *pack;
 };
+
+static void pack_b_along(uint8_t *to, const uint8_t *p, size_t bytes, size_t n, size_t width)
+{
+    for (size_t j = 0; j < width; j += SIDE, to += PANEL_BYTES, p += SIDE * bytes)
+        for (size_t i = 0; i < n; i += TILE_K)
+            pack_along(to + i / TILE_K * STEP_BYTES, p + 2 * i, bytes, n - i, width - j);
+}
+
+/* Row by row, all columns of a pair. */
+static void pack_b_across(uint8_t *to, const uint8_t *p, size_t bytes, size_t n, size_t width)
+{
+    for (size_t i = 0; i < (n + TILE_K - 1) / TILE_K * TILE_K; i += 2, p += 2 * bytes) {
+        uint8_t *line = to + i / TILE_K * STEP_BYTES + i % TILE_K * 32;
+        for (size_t j = 0; j < width; j += SIDE, line += PANEL_BYTES)
+            pair_rows(line, p + 2 * j, bytes, n > i ? n - i : 0, first_words(width - j));
+    }
+}
+
+static void pack_a_along(uint8_t *to, const uint8_t *p, size_t bytes, size_t n, size_t width)
+{
+    for (size_t q = 0; q < width; q++, p += bytes)
+        for (size_t i = 0; i < n; i += TILE_K)
+            _mm512_store_si512(to + q / SIDE * PANEL_BYTES + q % SIDE * 64
+                               + i / TILE_K * STEP_BYTES,
+                               _mm512_maskz_loadu_epi16(first_words(n - i), p + 2 * i));
+}
+
+static void pack_a_across(uint8_t *to, const uint8_t *p, size_t bytes, size_t n, size_t width)
+{
+    for (size_t i = 0; i < n; i += TILE_K, to += STEP_BYTES, p += TILE_K * bytes)
+        for (size_t j = 0; j < width; j += SIDE)
+            pack_turned(to + j / SIDE * PANEL_BYTES, p + 2 * j, bytes, n - i, width - j);
+}
 
 /* c[rows][cols] = or += A B. */
 struct product {
@@ -44,26 +81,46 @@ static size_t at_most(size_t n, size_t most)
 static void pack_operand(uint8_t *to, const struct operand *o, size_t at, size_t width, size_t i,
                          size_t n)
 {
-    o->pack(to, PANEL_BYTES, o->p + at * o->next + i * o->next_k, o->bytes, n, width);
+    o->pack(to, o->p + at * o->next + i * o->next_k, o->bytes, n, width);
 }
 
-/* r rows from row t on by `cols` columns from j on, for which the tiles are configured. */
-static void run_strip(const struct product *p, const uint8_t *a, size_t t, size_t r, size_t j,
-                      size_t cols, size_t steps, bool zero)
+/* The sums of r rows, for which the tiles are configured; c has SIDE columns. */
+static void run_tiles(const struct tile_sum *s, float *c, size_t stride, size_t r)
 {
-    struct tile_sum s = { .a = a, .r = r, .steps = steps, .stride = p->c_stride, .zero = zero };
-    for (size_t at = 0; at < cols; at += SIDE) {
-        s.b = scratch.b[at / SIDE];
-        s.c = p->c + t * p->c_stride + j + at;
-        s.width = at_most(cols - at, SIDE);
-        tile_sum_run(&s);
+    if (r > TILE_ROWS)
+        sum_2x2(s, c, stride * sizeof *c);
+    else
+        sum_1x2(s, c, stride * sizeof *c);
+}
+
+/* As run_tiles where c has fewer columns: through a block of its own. */
+static void run_narrow(const struct tile_sum *s, float *c, size_t stride, size_t r, size_t width)
+{
+    _Alignas(64) float edge[SIDE * SIDE];
+    for (size_t q = 0; !s->zero && q < r; q++)
+        memcpy(edge + q * SIDE, c + q * stride, width * sizeof *c);
+    run_tiles(s, edge, SIDE, r);
+    for (size_t q = 0; q < r; q++)
+        memcpy(c + q * stride, edge + q * SIDE, width * sizeof *c);
+}
+
+/* r rows of c, whose A is a, by the `cols` columns whose B is in scratch.b. */
+static void run_strip(struct tile_sum *s, float *c, size_t stride, size_t r, size_t cols)
+{
+    for (size_t j = 0; j < cols; j += SIDE) {
+        s->b = scratch.b[j / SIDE];
+        if (cols - j >= SIDE)
+            run_tiles(s, c + j, stride, r);
+        else
+            run_narrow(s, c + j, stride, r, cols - j);
     }
 }
 
 /* Columns [j, j + cols) of c, k in [i, i + n). */
 static void run_part(const struct product *p, size_t j, size_t cols, size_t i, size_t n)
 {
-    size_t steps = (n + TILE_K - 1) / TILE_K;
+    struct tile_sum s = { .a_row = 64, .a_step = STEP_BYTES, .steps = (n + TILE_K - 1) / TILE_K,
+                          .zero = p->from_zero && i == 0, .stream = true };
     pack_operand(scratch.b[0], &p->b, j, cols, i, n);
     tiles_configure(SIDE);
     for (size_t t = 0; t < p->rows; t += ROWS) {
@@ -73,7 +130,8 @@ static void run_part(const struct product *p, size_t j, size_t cols, size_t i, s
             size_t r = at_most(rows - at, SIDE);
             if (r < SIDE)
                 tiles_configure(r);
-            run_strip(p, scratch.a[at / SIDE], t + at, r, j, cols, steps, p->from_zero && i == 0);
+            s.a = scratch.a[at / SIDE];
+            run_strip(&s, p->c + (t + at) * p->c_stride + j, p->c_stride, r, cols);
         }
     }
 }
@@ -100,8 +158,8 @@ static struct operand across(const void *p, size_t bytes, pack_fn *pack)
 void gemm_bf16_amx(float *y, size_t y_stride, const void *w, size_t row_bytes,
                    const struct acts *x, size_t rows, size_t n, size_t k)
 {
-    struct product p = { y, y_stride, rows, k, n, along(x->bf16, 2 * k, pack_rows),
-                         along(w, row_bytes, pack_along), true };
+    struct product p = { y, y_stride, rows, k, n, along(x->bf16, 2 * k, pack_a_along),
+                         along(w, row_bytes, pack_b_along), true };
     if (rows < FEW_ROWS || k == 0)
         gemm_bf16_avx512(y, y_stride, w, row_bytes, x, rows, n, k);
     else
@@ -111,8 +169,8 @@ void gemm_bf16_amx(float *y, size_t y_stride, const void *w, size_t row_bytes,
 void gemm_bf16_dx_amx(float *dx, size_t dx_stride, const bf16 *dy, size_t dy_stride,
                       const void *w, size_t row_bytes, size_t rows, size_t n, size_t k, bool add)
 {
-    struct product p = { dx, dx_stride, rows, n, k, along(dy, 2 * dy_stride, pack_rows),
-                         across(w, row_bytes, pack_across), !add };
+    struct product p = { dx, dx_stride, rows, n, k, along(dy, 2 * dy_stride, pack_a_along),
+                         across(w, row_bytes, pack_b_across), !add };
     if (rows < FEW_ROWS || n == 0)
         gemm_bf16_dx_avx512(dx, dx_stride, dy, dy_stride, w, row_bytes, rows, n, k, add);
     else
@@ -122,8 +180,8 @@ void gemm_bf16_dx_amx(float *dx, size_t dx_stride, const bf16 *dy, size_t dy_str
 void gemm_bf16_dw_amx(float *dw, size_t dw_stride, const bf16 *dy, size_t dy_stride,
                       const bf16 *x, size_t x_stride, size_t rows, size_t n, size_t k)
 {
-    struct product p = { dw, dw_stride, n, rows, k, across(dy, 2 * dy_stride, pack_turned),
-                         across(x, 2 * x_stride, pack_across), false };
+    struct product p = { dw, dw_stride, n, rows, k, across(dy, 2 * dy_stride, pack_a_across),
+                         across(x, 2 * x_stride, pack_b_across), false };
     run_product(&p);
 }
 
