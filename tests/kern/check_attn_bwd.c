@@ -233,6 +233,8 @@ static void many_problems(struct tester *t, bool bf16_class)
             .n = ns[i % 12], .window = windows[i % 10], .n_q = n_qs[i % 4], .hd = hds[i % 11] } };
         if (p.a.hd * p.a.n_q * p.a.n > 8000)
             p.a.n_q = 1;
+        if (i == 0 || i == 9)
+            p.a.hd = i ? 192 : ATTN_HD_MAX;
         p.a.scale = 1 / sqrtf((float)p.a.hd);
         p.a.q_stride = p.a.n_q * p.a.hd + i % 3;
         p.a.kv_stride = p.a.hd + i % 4;

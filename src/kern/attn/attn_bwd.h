@@ -35,7 +35,8 @@
  *              the invisible ones with p = ds = 0, and rows past the end as zeros
  *     dot      per 32 c an even and an odd fma chain from +0, then s += even + odd
  *     dq       tiles of keys ascending, each as one such block of 32
- *     dk dv    heads ascending, inside tiles of queries ascending, each as one block of 32
+ *     dk dv    blocks of ATTN_BWD_BLOCK queries ascending, inside heads ascending, inside
+ *              tiles of queries ascending, each as one block of 32
  * A NaN or infinity in a row of q, k or dout can reach the other rows of its tiles.  The
  * hardware flushes denormals always: levels agree where the caller flushes them, too.
  *
@@ -47,7 +48,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { ATTN_BWD_TILE = 32 };
+enum { ATTN_BWD_TILE = 32, ATTN_BWD_BLOCK = 64 };
 
 struct attn_bwd {
     const float *q, *k, *v, *out, *dout, *lse;

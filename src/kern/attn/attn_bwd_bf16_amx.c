@@ -13,7 +13,7 @@
 
 /*
  * The gradients of attention with AMX tiles.  A block of up to K_TILES * 32 keys is rounded and
- * laid out once; every head's blocks of Q_TILES * 32 queries that see it come by.  For each
+ * laid out once; the blocks of Q_TILES * 32 queries of all heads that see it come by.  For each
  * tile of 32 queries by 32 keys:
  *     S = Q K^T, dP = dout V^T     operands from L1 and L2, 2 x 4 KiB of sums to L1
  *     P, dS                        vectors of 16 keys; both turned for the next step
@@ -24,7 +24,7 @@
  * lead.
  */
 enum {
-    T = ATTN_BWD_TILE, K_TILES = 8, Q_TILES = 2, QUERIES = Q_TILES * T,
+    T = ATTN_BWD_TILE, K_TILES = 8, Q_TILES = ATTN_BWD_BLOCK / T, QUERIES = ATTN_BWD_BLOCK,
     STEPS_MAX = ATTN_HD_MAX / T, BUDGET = 32             /* tiles of keys times steps of hd */
 };
 
@@ -327,15 +327,14 @@ static void add_queries(struct work *w)
             add_to_queries(w, qt, seen[qt]);
 }
 
-/* Asks for the rows of q, dout and out of the block of queries after this one. */
-static void fetch_next(const struct work *w, size_t end)
+/* Asks for head g's rows of q, dout and out in the block of queries that begins at `first`. */
+static void fetch_next(const struct work *w, size_t first, size_t g, size_t end)
 {
     const struct attn_bwd *a = w->a;
-    size_t first = w->queries.i0 + QUERIES;
     for (size_t i = first; i < first + QUERIES && i < end; i++)
         for (size_t c = 0; c < a->hd; c += 16) {
-            size_t at = i * a->out_stride + w->queries.g * a->hd + c;
-            _mm_prefetch((const char *)(a->q + i * a->q_stride + w->queries.g * a->hd + c),
+            size_t at = i * a->out_stride + g * a->hd + c;
+            _mm_prefetch((const char *)(a->q + i * a->q_stride + g * a->hd + c),
                          _MM_HINT_T1);
             _mm_prefetch((const char *)(a->dout + at), _MM_HINT_T1);
             _mm_prefetch((const char *)(a->out + at), _MM_HINT_T1);
@@ -347,10 +346,13 @@ static void add_keys(struct work *w, size_t j0)
     const struct attn_bwd *a = w->a;
     size_t next = j0 + w->tiles * T, end = end_query(a, (next < a->n ? next : a->n) - 1);
     load_keys(w, j0);
-    for (size_t g = 0; g < a->n_q; g++)
-        for (size_t i0 = j0; i0 < end; i0 += QUERIES) {
+    for (size_t i0 = j0; i0 < end; i0 += QUERIES)
+        for (size_t g = 0; g < a->n_q; g++) {
             load_queries(w, g, i0);
-            fetch_next(w, end);
+            if (g + 1 < a->n_q)
+                fetch_next(w, i0, g + 1, end);
+            else
+                fetch_next(w, i0 + QUERIES, 0, end);
             add_queries(w);
         }
     store_keys(w);
@@ -362,7 +364,7 @@ void attn_bwd_bf16_amx(const struct attn_bwd *a)
     w.a = a;
     w.steps = (a->hd + T - 1) / T;
     w.wide = w.steps * T;
-    w.tiles = BUDGET / w.steps < K_TILES ? BUDGET / w.steps : K_TILES;
+    w.tiles = BUDGET / w.steps < K_TILES ? BUDGET / w.steps / Q_TILES * Q_TILES : K_TILES;
     tiles_configure(T);
     for (size_t j0 = 0; j0 < a->n; j0 += w.tiles * T)
         add_keys(&w, j0);

@@ -107,7 +107,8 @@ void attn_bwd_bf16_c(const struct attn_bwd *a)
 {
     struct tile_rows t;
     clear_gradients(a);
-    for (size_t g = 0; g < a->n_q; g++)
-        for (size_t i0 = 0; i0 < a->n; i0 += T)
-            add_queries(&t, a, g, i0);
+    for (size_t b = 0; b < a->n; b += ATTN_BWD_BLOCK)
+        for (size_t g = 0; g < a->n_q; g++)
+            for (size_t i0 = b; i0 < a->n && i0 < b + ATTN_BWD_BLOCK; i0 += T)
+                add_queries(&t, a, g, i0);
 }
