@@ -83,6 +83,14 @@ static bool sample_all(struct going *g, struct err *err)
     return true;
 }
 
+/* OUT/report.html; a run without one is still a run. */
+static void write_report(const struct going *g)
+{
+    struct err err = { 0 };
+    if (!run_report_write(g->p->recipe.run.out, NULL, &err))
+        fprintf(stderr, "kexa: no report: %s\n", err.msg);
+}
+
 /* Ctrl-C: the step is done, its state is saved, and how to go on is said. */
 static bool stop_here(struct going *g, struct err *err)
 {
@@ -91,6 +99,8 @@ static bool stop_here(struct going *g, struct err *err)
     if (!trainer_checkpoint(g->t, err) || !trainer_end(g->t, "stopped", err)
         || !pretrain_line_end(&g->line, step, "stopped", err))
         return false;
+    if (step)
+        write_report(g);
     return fail(err, ERR_CANCELLED, "stopped after step %" PRIu64 " of %" PRIu64 ", which is "
                 "saved; the same command with --resume goes on in %s", step, r->run.steps,
                 r->run.out);
@@ -115,9 +125,11 @@ static bool finish(struct going *g, struct err *err)
     if (!trainer_finish(g->t, err) || !trainer_end(g->t, "done", err)
         || !pretrain_line_end(&g->line, r->run.steps, "done", err))
         return false;
+    write_report(g);
     if (!g->p->args->json)
-        printf("the model is in %s/final; `kexa run -m %s/final` runs it, `kexa convert %s/final "
-               "model.gguf` makes one file of it\n", r->run.out, r->run.out, r->run.out);
+        printf("the model is in %s/final: `kexa run -m %s/final` runs it, `kexa convert %s/final "
+               "model.gguf` makes one file of it; %s/report.html shows the run\n", r->run.out,
+               r->run.out, r->run.out, r->run.out);
     return true;
 }
 

@@ -172,6 +172,7 @@ def test_run(root):
            "two threads give the model and the log of one")
     answer = kexa("run", "-m", root / "one/final", "-n", 4, "--temp", 0, "the cat")
     expect(isinstance(answer, str), "the model of the run can be run")
+    expect("<svg" in (root / "one/report.html").read_text(), "the run has a report")
 
 
 def stopped(root, out, how, after):
