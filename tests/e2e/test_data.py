@@ -135,7 +135,7 @@ def check_threads(work, tok):
     named = {(s["source"], s["lang"], s["license"], s["attribution"]) for s in manifest["sources"]}
     expect(named == {tuple(r.get(k) or "" for k in ("source", "lang", "license", "attribution"))
                      for r in records}, "sources, licences and attributions are carried through")
-    return shards, records
+    return shards
 
 
 def check_split(work, tok, shards):
@@ -218,6 +218,18 @@ def check_shards(work, tok):
     expect(done.returncode == 4 and b"not finished" in done.stderr, "no manifest, not finished")
 
 
+def check_batches(work, tok, shards):
+    """More than one batch of documents: the sample many times over is its tokens as often."""
+    big = work / "big.jsonl"
+    big.write_text(SAMPLE.read_text(encoding="utf-8") * 12, encoding="utf-8")
+    kexa("data", "pack", "--tokenizer", tok, "--out", work / "big", "--held-out", "5", big)
+    train = [d for name in sorted(shards) if name.startswith("train") for d in shards[name][2]]
+    for name, want in (("train-00000.kxs", train), ("heldout.kxs", shards["heldout.kxs"][2])):
+        found = read_shard(work / "big" / name)[2]
+        expect(len(found) == 12 * len(want) and found == want * 12, f"{name}: 12 times the sample")
+    return big
+
+
 def start(work, tok, big, name, **more):
     return subprocess.Popen([KEXA, "data", "pack", "--tokenizer", str(tok), "--out",
                              str(work / name), "--shard-tokens", "100000", str(big)],
@@ -228,10 +240,8 @@ def named(folder):
     return [p.name for p in folder.iterdir() if ".part-" not in p.name] if folder.exists() else []
 
 
-def check_stops(work, tok):
+def check_stops(work, tok, big):
     """Killed, stopped and out of room while it writes: no file has its name."""
-    big = work / "big.jsonl"
-    big.write_text(SAMPLE.read_text(encoding="utf-8") * 12, encoding="utf-8")
     for sig, status in ((signal.SIGKILL, -9), (signal.SIGINT, 8)):
         out = work / sig.name
         child = start(work, tok, big, sig.name)
@@ -266,12 +276,13 @@ def main():
         tok = work / "tok"
         end = make_tokenizer(tok)
         check_documents(work, tok, end)
-        shards, _ = check_threads(work, tok)
+        shards = check_threads(work, tok)
         check_split(work, tok, shards)
         check_folder(work, tok)
         check_bad(work, tok)
         check_shards(work, tok)
-        check_stops(work, tok)
+        big = check_batches(work, tok, shards)
+        check_stops(work, tok, big)
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     return counts["failed"] != 0
 

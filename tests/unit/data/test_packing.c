@@ -233,6 +233,9 @@ static void test_mixture(void)
     }
     struct mixture two = { .n = 2, .weight = { 3, 1 }, .limit = { UINT64_MAX, UINT64_MAX } };
     follow(&two, 100, 0.76);
+    struct mixture small_first = { .n = 2, .weight = { 1, 3 }, .limit = { 9, 9 } };
+    uint64_t none[2] = { 0 };
+    EXPECT(mixture_next(&small_first, none) == 1);  /* behind by 3/4; the other by 1/4 */
 }
 
 /* One source ends; the others keep their ratio, and in the end nothing is left. */
