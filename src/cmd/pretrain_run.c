@@ -28,7 +28,7 @@ static bool speak(struct going *g, struct session *s, const struct ids *ids, str
     o.seed = g->p->recipe.run.seed + trainer_step_number(g->t);
     if (!session_sampling(s, &o, err) || !session_add(s, ids->at, ids->n, err))
         return false;
-    for (uint32_t i = 0; i < n && !*g->stop; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         if (!session_sample(s, &id, NULL, err))
             return false;
         for (size_t e = 0; e < n_ends; e++)
@@ -77,7 +77,7 @@ static bool sample_all(struct going *g, struct err *err)
     uint64_t step = trainer_step_number(g->t);
     if (!run->sample_every || (step % run->sample_every && step != run->steps))
         return true;
-    for (size_t i = 0; i < run->n_prompts && !*g->stop; i++)
+    for (size_t i = 0; i < run->n_prompts; i++)
         if (!sample_prompt(g, run->prompt[i], err))
             return false;
     return true;
@@ -91,7 +91,7 @@ static void write_report(const struct going *g)
         fprintf(stderr, "kexa: no report: %s\n", err.msg);
 }
 
-/* Ctrl-C: the step is done, its state is saved, and how to go on is said. */
+/* Ctrl-C: the step and its samples are done, the state is saved, and how to go on is said. */
 static bool stop_here(struct going *g, struct err *err)
 {
     const struct train_recipe *r = &g->p->recipe;
@@ -113,7 +113,7 @@ static bool take_steps(struct going *g, struct err *err)
         if (*g->stop)
             return stop_here(g, err);
         if (!trainer_step(g->t, &s, err) || !pretrain_line_step(&g->line, &s, err)
-            || !sample_all(g, err))
+            || !sample_all(g, err) || !trainer_save_due(g->t, err))
             return false;
     }
     return true;

@@ -29,9 +29,13 @@ bool trainer_open(struct trainer **out, const struct train_recipe *r,
                   const struct trainer_options *o, struct err *err);
 void trainer_close(struct trainer *t);    /* NULL is fine; writes nothing */
 
-/* One step of the optimizer: logged, and evaluated and saved when due.  *s points into the
- * trainer, valid until the next step.  After a failure only trainer_close() may follow. */
+/* One step of the optimizer: logged, and evaluated when due.  *s points into the trainer, valid
+ * until the next step.  After a failure only trainer_close() may follow. */
 bool trainer_step(struct trainer *t, struct step_stats *s, struct err *err);
+
+/* The checkpoint that is due after this step, if one is.  All that is logged of a step comes
+ * before it: what a run logs twice or never is then the same as what it does twice or never. */
+bool trainer_save_due(struct trainer *t, struct err *err);
 
 /* A checkpoint of the state after the last step; nothing if that step has one. */
 bool trainer_checkpoint(struct trainer *t, struct err *err);

@@ -169,6 +169,11 @@ bool trainer_step(struct trainer *t, struct step_stats *s, struct err *err)
     if (t->heldout && due(run->eval_every, s->step, run->steps)
         && !trainer_evaluate(t, &s->heldout_bits_per_byte, err))
         return false;
-    return run_log_step(&t->log, s, err) && tensorboard_step(&t->board, s, err)
-           && (!due(run->checkpoint_every, s->step, run->steps) || trainer_checkpoint(t, err));
+    return run_log_step(&t->log, s, err) && tensorboard_step(&t->board, s, err);
+}
+
+bool trainer_save_due(struct trainer *t, struct err *err)
+{
+    const struct recipe_run *run = &t->recipe->run;
+    return !due(run->checkpoint_every, t->counts.step, run->steps) || trainer_checkpoint(t, err);
 }

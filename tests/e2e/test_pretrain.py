@@ -224,4 +224,5 @@ def main():
     return counts["failed"] > 0
 
 
-raise SystemExit(main())
+if __name__ == "__main__":
+    raise SystemExit(main())
