@@ -2,6 +2,7 @@
 #include "cmd/pretrain.h"
 
 #include <inttypes.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum { DRAW_NS = 250000000 };
@@ -13,7 +14,8 @@ void pretrain_line_begin(struct pretrain_line *l, const struct train_recipe *r,
 {
     *l = (struct pretrain_line){ .json = json, .live = !json && isatty(1) && isatty(2),
                                  .n_steps = r->run.steps, .roof_flops = roof->flops,
-                                 .roof_unit = roof->unit, .step_ns = now_ns() };
+                                 .roof_unit = roof->unit, .step_ns = now_ns(),
+                                 .heldout = NAN };
 }
 
 void pretrain_line_clear(struct pretrain_line *l)
@@ -38,25 +40,48 @@ static void keep_pace(struct pretrain_line *l, const struct step_stats *s)
     l->tokens = average(l->tokens, (double)s->n_tokens, first);
     l->flops = average(l->flops, s->flops / (s->seconds > 0 ? s->seconds : 1), first);
     l->step_ns = now;
+    if (isfinite(s->heldout_bits_per_byte))
+        l->heldout = s->heldout_bits_per_byte;
 }
 
+static void put_pace(struct buf *out, const struct pretrain_line *l, uint64_t step, bool wide)
+{
+    buf_printf(out, "  %.0f tok/s  ", l->seconds > 0 ? l->tokens / l->seconds : 0);
+    if (wide)
+        buf_printf(out, "%.1f %% of %s", 100 * l->flops / l->roof_flops, l->roof_unit);
+    else
+        buf_printf(out, "roof %.1f %%", 100 * l->flops / l->roof_flops);
+    if (step < l->n_steps) {
+        buf_text(out, "  ");
+        put_duration(out, (double)(l->n_steps - step) * l->seconds);
+        buf_text(out, " left");
+    }
+}
+
+/* A line that stays. */
 static void put_step(struct buf *out, const struct pretrain_line *l, const struct step_stats *s)
 {
-    double left = (double)(l->n_steps - s->step) * l->seconds;
     buf_printf(out, "step %" PRIu64 "/%" PRIu64 "  loss %.4f  bits/byte %.4f", s->step,
                l->n_steps, s->loss, s->bits_per_byte);
     if (isfinite(s->heldout_bits_per_byte))
         buf_printf(out, "  held-out %.4f", s->heldout_bits_per_byte);
-    buf_printf(out, "  lr %.2g  %.0f tok/s  %.1f %% of %s", s->lr,
-               l->seconds > 0 ? l->tokens / l->seconds : 0, 100 * l->flops / l->roof_flops,
-               l->roof_unit);
+    buf_printf(out, "  lr %.2g", s->lr);
+    put_pace(out, l, s->step, true);
     if (s->skipped)
         buf_printf(out, "  skipped (gradient norm %.3g)", s->grad_norm);
-    if (s->step < l->n_steps) {
-        buf_text(out, "  ");
-        put_duration(out, left);
-        buf_text(out, " left");
-    }
+}
+
+/* A line that is drawn over: no wider than the terminal. */
+static void put_live(struct buf *out, const struct pretrain_line *l, const struct step_stats *s)
+{
+    struct winsize w = { 0 };
+    size_t columns = ioctl(2, TIOCGWINSZ, &w) || !w.ws_col ? 80 : w.ws_col;
+    buf_printf(out, "%" PRIu64 "/%" PRIu64 "  loss %.4f", s->step, l->n_steps, s->loss);
+    if (isfinite(l->heldout))
+        buf_printf(out, "  held-out %.4f", l->heldout);
+    put_pace(out, l, s->step, false);
+    if (out->at && out->len >= columns)
+        out->at[columns - 1] = 0;
 }
 
 static json_t *number(double v)
@@ -102,7 +127,10 @@ bool pretrain_line_step(struct pretrain_line *l, const struct step_stats *s, str
                  || (!l->live && (s->step == l->first || now - l->printed_ns >= PRINT_NS));
     if (!stays && (!l->live || now - l->drawn_ns < DRAW_NS))
         return true;
-    put_step(&out, l, s);
+    if (stays)
+        put_step(&out, l, s);
+    else
+        put_live(&out, l, s);
     if (!buf_ok(&out, err))
         return false;
     pretrain_line_clear(l);

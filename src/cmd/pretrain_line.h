@@ -17,6 +17,7 @@ struct pretrain_line {
     uint64_t n_steps;
     double roof_flops;
     const char *roof_unit;
+    double heldout;                       /* bits per byte of the last evaluation; NAN */
     uint64_t first, step_ns, drawn_ns, printed_ns;   /* first: steps done before; 0: none yet */
     double seconds, tokens, flops;        /* of a step: averages that forget, by the clock */
 };
