@@ -7,6 +7,7 @@ struct sublayer_task {
     const struct step *s;
     const float *gain;
     float *keep;                          /* training: a copy of what comes in; or NULL */
+    unsigned classes;                     /* that the sublayer's weights want */
 };
 
 static void begin_range(void *arg, size_t begin, size_t end, int worker)
@@ -23,12 +24,14 @@ static void begin_range(void *arg, size_t begin, size_t end, int worker)
         m->kern->rmsnorm_fwd(z, x, t->gain, end - begin, hidden, (float)m->plan.eps);
     else
         memcpy(z, x, n * sizeof *x);
+    acts_round(m, &t->s->ws->z, begin, end, hidden, t->classes);
 }
 
 /* What a sublayer reads, into ws.z: the stream normed, or as it is. */
-static void sublayer_begin(const struct step *s, const struct weight *pre, float *keep)
+static void sublayer_begin(const struct step *s, const struct weight *pre, float *keep,
+                           unsigned classes)
 {
-    struct sublayer_task t = { s, weight_f32(pre), keep };
+    struct sublayer_task t = { s, weight_f32(pre), keep, classes };
     pool_run(s->m->pool, s->n, ROW_GRAIN, begin_range, &t);
 }
 
@@ -49,39 +52,36 @@ static void end_range(void *arg, size_t begin, size_t end, int worker)
 /* What it made, in ws.t: normed or as it is, added to the stream. */
 static void sublayer_end(const struct step *s, const struct weight *post, float *keep)
 {
-    struct sublayer_task t = { s, weight_f32(post), keep };
+    struct sublayer_task t = { s, weight_f32(post), keep, 0 };
     pool_run(s->m->pool, s->n, ROW_GRAIN, end_range, &t);
 }
 
 struct gate_task {
-    struct model *m;
-    float *y;
+    const struct model *m;
+    const struct acts_buf *y;
     const float *gate, *up;
     size_t width;
     float limit;
+    unsigned classes;
 };
-
-static void gate_row(const struct gate_task *t, size_t at)
-{
-    const struct kernels *k = t->m->kern;
-    if (t->m->plan.act == ACT_GELU)
-        k->geglu_fwd(t->y + at, t->gate + at, t->up + at, t->width);
-    else
-        k->swiglu_fwd(t->y + at, t->gate + at, t->up + at, t->width, t->limit);
-}
 
 static void gate_range(void *arg, size_t begin, size_t end, int worker)
 {
     const struct gate_task *t = arg;
+    const struct kernels *k = t->m->kern;
+    size_t at = begin * t->width, n = (end - begin) * t->width;
     (void)worker;
-    for (size_t r = begin; r < end; r++)
-        gate_row(t, r * t->width);
+    if (t->m->plan.act == ACT_GELU)
+        k->geglu_fwd(t->y->f32 + at, t->gate + at, t->up + at, n);
+    else
+        k->swiglu_fwd(t->y->f32 + at, t->gate + at, t->up + at, n, t->limit);
+    acts_round(t->m, t->y, begin, end, t->width, t->classes);
 }
 
-void gate_rows(struct model *m, float *y, const float *gate, const float *up, size_t n_rows,
-               size_t width, float limit)
+void gate_rows(struct model *m, const struct acts_buf *y, const float *gate, const float *up,
+               size_t n_rows, const struct weight *down, float limit)
 {
-    struct gate_task t = { m, y, gate, up, width, limit };
+    struct gate_task t = { m, y, gate, up, down->cols, limit, acts_classes(m, &down, 1) };
     pool_run(m->pool, n_rows, ROW_GRAIN, gate_range, &t);
 }
 
@@ -261,9 +261,8 @@ static void attention(const struct step *s, uint32_t layer)
     struct model *m = s->m;
     const struct plan *p = &m->plan;
     const struct layer_weights *w = &m->weights.layer[layer];
-    const struct weight *qkv[] = { &w->q, &w->k, &w->v }, *o[] = { &w->o };
+    const struct weight *o[] = { &w->o };
     size_t n = s->n, hidden = p->hidden, width = w->q.rows;
-    acts_prepare(m, &s->ws->z, n, hidden, qkv, 3);
     struct acts z = acts_at(&s->ws->z, 0, hidden);
     const struct linear_job jobs[] = { { s->ws->q, w->q.rows, &w->q, z, n },
                                        { s->ws->k, w->k.rows, &w->k, z, n },
@@ -285,18 +284,28 @@ void ffn_forward(const struct step *s, uint32_t layer)
 {
     struct model *m = s->m;
     const struct layer_weights *w = &m->weights.layer[layer];
-    const struct weight *in[] = { &w->gate, &w->up }, *out[] = { &w->down };
     size_t n = s->n, hidden = m->plan.hidden, width = w->gate.rows;
-    acts_prepare(m, &s->ws->z, n, hidden, in, 2);
     struct acts z = acts_at(&s->ws->z, 0, hidden);
     const struct linear_job jobs[] = { { s->ws->gate, width, &w->gate, z, n },
                                        { s->ws->up, width, &w->up, z, n } };
     linear_run(m, jobs, 2);
-    gate_rows(m, s->ws->act.f32, s->ws->gate, s->ws->up, n, width,
+    gate_rows(m, &s->ws->act, s->ws->gate, s->ws->up, n, &w->down,
               m->plan.layer[layer].swiglu_limit);
-    acts_prepare(m, &s->ws->act, n, width, out, 1);
     linear_run(m, &(struct linear_job){ s->ws->t, hidden, &w->down,
                                         acts_at(&s->ws->act, 0, width), n }, 1);
+}
+
+static unsigned attention_classes(const struct model *m, const struct layer_weights *w)
+{
+    const struct weight *qkv[] = { &w->q, &w->k, &w->v };
+    return acts_classes(m, qkv, 3);
+}
+
+static unsigned ffn_classes(const struct model *m, const struct layer_weights *w)
+{
+    const struct weight *dense[] = { &w->gate, &w->up };
+    const struct weight *sparse[] = { w->gate_e, w->up_e, &w->gate_s, &w->up_s };
+    return w->gate_e ? acts_classes(m, sparse, 4) : acts_classes(m, dense, 2);
 }
 
 void block_forward(const struct step *s, uint32_t layer)
@@ -305,10 +314,10 @@ void block_forward(const struct step *s, uint32_t layer)
     const struct kept_layer none = { 0 }, *kept = s->kept ? s->kept : &none;
     struct step f = *s;
     f.ws = s->ffn_ws;
-    sublayer_begin(s, &w->attn_norm, kept->x_attn);
+    sublayer_begin(s, &w->attn_norm, kept->x_attn, attention_classes(s->m, w));
     attention(s, layer);
     sublayer_end(s, &w->attn_post_norm, kept->t_attn);
-    sublayer_begin(&f, &w->ffn_norm, kept->x_ffn);
+    sublayer_begin(&f, &w->ffn_norm, kept->x_ffn, ffn_classes(s->m, w));
     if (s->m->plan.layer[layer].sparse)
         moe_forward(&f, layer);
     else

@@ -55,12 +55,13 @@ void embed_row(struct model *m, uint32_t token, float *x);
 
 void block_forward(const struct step *s, uint32_t layer);
 
-/* ws.z holds the rows it reads: leaves the FFN's output in ws.t. */
+/* ws.z holds the rows it reads, in the classes of its weights: leaves the FFN's output in ws.t. */
 void ffn_forward(const struct step *s, uint32_t layer);
 void moe_forward(const struct step *s, uint32_t layer);
 
-/* y[r][i] = act(gate) up over n_rows rows of width, rows in parallel; limit: the layer's. */
-void gate_rows(struct model *m, float *y, const float *gate, const float *up, size_t n_rows,
-               size_t width, float limit);
+/* y[r][i] = act(gate) up over n_rows rows as wide as down wants them, in parallel, also in the
+ * class of down; limit: the layer's. */
+void gate_rows(struct model *m, const struct acts_buf *y, const float *gate, const float *up,
+               size_t n_rows, const struct weight *down, float limit);
 
 #endif

@@ -116,13 +116,11 @@ static void run_outputs(const struct step *s, uint32_t layer)
 {
     struct model *m = s->m;
     const struct layer_weights *w = &m->weights.layer[layer];
-    const struct weight *down[] = { &w->down_e[0] }, *down_s[] = { &w->down_s };
     size_t hidden = m->plan.hidden, width = m->plan.layer[layer].ffn, n_jobs = 0;
     size_t pairs = s->n * m->plan.router.top_k, shared = m->plan.layer[layer].shared_ffn;
     float limit = m->plan.layer[layer].swiglu_limit;
     struct linear_job *job = s->ws->jobs;
-    gate_rows(m, s->ws->pair_act.f32, s->ws->pair_gate, s->ws->pair_up, pairs, width, limit);
-    acts_prepare(m, &s->ws->pair_act, pairs, width, down, 1);
+    gate_rows(m, &s->ws->pair_act, s->ws->pair_gate, s->ws->pair_up, pairs, w->down_e, limit);
     for (uint32_t e = 0; e < m->plan.router.n; e++) {
         size_t p0 = s->ws->first[e], rows = s->ws->first[e + 1] - p0;
         if (rows)
@@ -131,8 +129,7 @@ static void run_outputs(const struct step *s, uint32_t layer)
                                                  acts_at(&s->ws->pair_act, p0, width), rows };
     }
     if (w->gate_s.data) {
-        gate_rows(m, s->ws->act.f32, s->ws->gate, s->ws->up, s->n, shared, limit);
-        acts_prepare(m, &s->ws->act, s->n, shared, down_s, 1);
+        gate_rows(m, &s->ws->act, s->ws->gate, s->ws->up, s->n, &w->down_s, limit);
         job[n_jobs++] = (struct linear_job){ s->ws->shared_out, hidden, &w->down_s,
                                              acts_at(&s->ws->act, 0, shared), s->n };
     }
@@ -161,9 +158,7 @@ void moe_forward(const struct step *s, uint32_t layer)
 {
     struct model *m = s->m;
     const struct layer_weights *w = &m->weights.layer[layer];
-    const struct weight *in[] = { &w->gate_e[0], &w->up_e[0], &w->gate_s, &w->up_s };
     struct pair_task t = { s, w };
-    acts_prepare(m, &s->ws->z, s->n, m->plan.hidden, in, 4);
     route(s, layer);
     gather_pairs(s, layer);
     run_inputs(s, layer);

@@ -9,7 +9,7 @@ enum numeric_class weight_class(const struct model *m, const struct weight *w)
     return m->numerics == NUMERICS_F32 || w->f32_class ? CLASS_F32 : w->type->numeric;
 }
 
-static unsigned classes_of(const struct model *m, const struct weight *const *w, size_t n)
+unsigned acts_classes(const struct model *m, const struct weight *const *w, size_t n)
 {
     unsigned set = 0;
     for (size_t i = 0; i < n; i++)
@@ -18,32 +18,34 @@ static unsigned classes_of(const struct model *m, const struct weight *const *w,
     return set;
 }
 
+void acts_round(const struct model *m, const struct acts_buf *x, size_t begin, size_t end, size_t k,
+                unsigned classes)
+{
+    size_t at = begin * k, blocks = k / 32;
+    for (size_t r = begin; classes & 1u << CLASS_Q8 && r < end; r++)
+        m->kern->quant_q8(x->q + r * k, x->d + r * blocks, x->sum + r * blocks, x->f32 + r * k, k);
+    if (classes & 1u << CLASS_BF16)
+        m->kern->round_bf16(x->b16 + at, x->f32 + at, (end - begin) * k);
+}
+
 struct prepare {
-    struct model *m;
-    struct acts_buf *x;
+    const struct model *m;
+    const struct acts_buf *x;
     size_t k;
     unsigned classes;
 };
 
 static void prepare_rows(void *arg, size_t begin, size_t end, int worker)
 {
-    struct prepare *p = arg;
-    size_t k = p->k;
+    const struct prepare *p = arg;
     (void)worker;
-    for (size_t r = begin; r < end; r++) {
-        const float *x = p->x->f32 + r * k;
-        if (p->classes & 1u << CLASS_Q8)
-            p->m->kern->quant_q8(p->x->q + r * k, p->x->d + r * (k / 32),
-                                 p->x->sum + r * (k / 32), x, k);
-        if (p->classes & 1u << CLASS_BF16)
-            p->m->kern->round_bf16(p->x->b16 + r * k, x, k);
-    }
+    acts_round(p->m, p->x, begin, end, p->k, p->classes);
 }
 
 void acts_prepare(struct model *m, struct acts_buf *x, size_t rows, size_t k,
                   const struct weight *const *w, size_t n)
 {
-    struct prepare p = { m, x, k, classes_of(m, w, n) };
+    struct prepare p = { m, x, k, acts_classes(m, w, n) };
     if (p.classes & ~(1u << CLASS_F32))
         pool_run(m->pool, rows, 4, prepare_rows, &p);
 }
@@ -59,7 +61,7 @@ void acts_copy_row(const struct model *m, struct acts_buf *dst, size_t to,
                    const struct acts_buf *src, size_t from, size_t k,
                    const struct weight *const *w, size_t n)
 {
-    unsigned set = classes_of(m, w, n);
+    unsigned set = acts_classes(m, w, n);
     size_t blocks = k / 32;
     if (set & 1u << CLASS_F32)
         memcpy(dst->f32 + to * k, src->f32 + from * k, k * sizeof(float));

@@ -24,7 +24,15 @@ struct linear_job {
 
 enum numeric_class weight_class(const struct model *m, const struct weight *w);
 
-/* x->f32 holds [rows][k]: fills the other forms that the n weights need. */
+/* The classes, as bits 1 << CLASS, that the n weights want of their common input. */
+unsigned acts_classes(const struct model *m, const struct weight *const *w, size_t n);
+
+/* x->f32 holds [rows][k]: fills the other forms that the classes need, of rows [begin, end);
+ * what made the rows calls it while they are in the cache. */
+void acts_round(const struct model *m, const struct acts_buf *x, size_t begin, size_t end, size_t k,
+                unsigned classes);
+
+/* The same for all rows, over threads. */
 void acts_prepare(struct model *m, struct acts_buf *x, size_t rows, size_t k,
                   const struct weight *const *w, size_t n);
 
