@@ -78,6 +78,19 @@ static void test_hash(void)
     }
 }
 
+/* A model that is trained further has its tokenizer from the folder kexa wrote. */
+static void test_hash_saved(void)
+{
+    struct err err = { 0 };
+    struct tokenizer *t = open_with(usual_merges, usual_added, "{\"type\": \"NFC\"}", "");
+    const char *folder = made_path("saved");
+    uint64_t before = tokenizer_hash(t);
+    EXPECT(mkdir(folder, 0777) == 0);
+    EXPECTF(tokenizer_save_hf(t, folder, &err), "%s", err.msg);
+    tokenizer_close(t);
+    EXPECT(hash_of(tokenizer_open_hf(folder, &err)) == before);
+}
+
 static const char corpus[] =
     "{\"text\": \"abc abcab\", \"lang\": \"en\", \"license\": \"MIT\"}\n"
     "{\"text\": \"\\u00e9a\"}\n"
@@ -205,6 +218,7 @@ static void test_manifests(void)
 
 const struct test tests[] = {
     { "hash", test_hash },
+    { "hash_saved", test_hash_saved },
     { "no_memory", test_no_memory },
     { "bytes", test_bytes },
     { "manifests", test_manifests },
