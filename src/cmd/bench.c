@@ -171,10 +171,14 @@ static bool run_roof(struct bench *b, struct err *err)
     struct bench_roof *r = &b->roof;
     if (!bench_roof_measure(r, b->m, (size_t)b->args->reps, err))
         return false;
-    if (!b->args->json)
-        printf("roof: read %.1f GB/s (on CPU %.0f%%), fma %.1f GFLOP/s (%.0f%%), int8 %.1f GOP/s "
-               "(%.0f%%)\n", r->read_gbs, 100 * r->read_cpu, r->fma_gflops, 100 * r->fma_cpu,
-               r->int8_gops, 100 * r->int8_cpu);
+    if (b->args->json)
+        return true;
+    printf("roof: read %.1f GB/s (on CPU %.0f%%), fma %.1f GFLOP/s (%.0f%%), int8 %.1f GOP/s "
+           "(%.0f%%)", r->read_gbs, 100 * r->read_cpu, r->fma_gflops, 100 * r->fma_cpu,
+           r->int8_gops, 100 * r->int8_cpu);
+    if (r->bf16_gflops > 0)
+        printf(", bf16 %.1f GFLOP/s (%.0f%%)", r->bf16_gflops, 100 * r->bf16_cpu);
+    putchar('\n');
     return true;
 }
 
@@ -187,9 +191,10 @@ static bool print_json(struct bench *b, struct err *err)
                           "weight_gb_per_token", b->weight_gb, "figures", b->rows);
     if (o && b->args->roof)
         json_object_set_new(o, "roof", json_pack(
-            "{s:f, s:f, s:f, s:f, s:f, s:f}", "read_gb_per_second", r->read_gbs, "read_on_cpu",
+            "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "read_gb_per_second", r->read_gbs, "read_on_cpu",
             r->read_cpu, "fma_gflop_per_second", r->fma_gflops, "fma_on_cpu", r->fma_cpu,
-            "int8_gop_per_second", r->int8_gops, "int8_on_cpu", r->int8_cpu));
+            "int8_gop_per_second", r->int8_gops, "int8_on_cpu", r->int8_cpu,
+            "bf16_gflop_per_second", r->bf16_gflops, "bf16_on_cpu", r->bf16_cpu));
     if (!o)
         return fail(err, ERR_MEMORY, "no memory for the report");
     json_dumpf(o, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));

@@ -1,5 +1,6 @@
 #include "cmd/bench_roof.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -35,7 +36,8 @@ struct bench_time bench_median(struct bench_time *t, size_t n)
     return t[n / 2];
 }
 
-enum { WORDS = 32 << 20, PIECES = 64, PIECE = WORDS / PIECES, FMA_ROUNDS = 1 << 20 };
+enum { WORDS = 32 << 20, PIECES = 64, PIECE = WORDS / PIECES, FMA_ROUNDS = 1 << 20,
+       BF16_ROUNDS = 1 << 16 };
 
 struct task {
     const struct kernels *k;
@@ -83,6 +85,18 @@ static void int8_range(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
+static void bf16_range(void *arg, size_t begin, size_t end, int worker)
+{
+    struct task *t = arg;
+    static const bf16 w[ROOF_STEPS * ROOF_TILE] = { 0x3f80, 0xbf80 };
+    float acc[ROOF_TILE] = { 0 };
+    (void)worker;
+    for (size_t i = begin; i < end; i++) {
+        t->k->roof_bf16(acc, w, w, BF16_ROUNDS);
+        t->sums[i] = (uint64_t)fabsf(acc[i]);
+    }
+}
+
 /* The median of reps runs of n pieces, after one that is not counted. */
 static struct bench_time repeat(const struct model *m, pool_fn *fn, struct task *t, size_t n,
                                 size_t reps)
@@ -112,10 +126,16 @@ bool bench_roof_measure(struct bench_roof *out, const struct model *m, size_t re
     struct bench_time read = repeat(m, read_range, &t, PIECES, reps);
     struct bench_time fma = repeat(m, fma_range, &t, n, reps);
     struct bench_time int8 = repeat(m, int8_range, &t, n, reps);
+    struct bench_time in_tiles = { 1, 0 };
+    bool tiles = m->kern == kern_get(CPU_AMX);
+    if (tiles)
+        in_tiles = repeat(m, bf16_range, &t, n, reps);
     *out = (struct bench_roof){
         .read_gbs = (double)WORDS * 8e-9 / read.seconds, .read_cpu = read.on_cpu,
         .fma_gflops = 2 * ops * (double)n / fma.seconds, .fma_cpu = fma.on_cpu,
         .int8_gops = 8 * ops * (double)n / int8.seconds, .int8_cpu = int8.on_cpu,
+        .bf16_gflops = tiles ? 64e-9 * ROOF_TILE * BF16_ROUNDS * (double)n / in_tiles.seconds : 0,
+        .bf16_cpu = in_tiles.on_cpu,
     };
     space_give(t.words, (size_t)WORDS * 8);
     return true;

@@ -21,8 +21,8 @@ struct bench_time bench_clock_stop(const struct bench_clock *c, int n_threads);
 struct bench_time bench_median(struct bench_time *t, size_t n);
 
 struct bench_roof {
-    double read_gbs, fma_gflops, int8_gops;
-    double read_cpu, fma_cpu, int8_cpu;   /* shares */
+    double read_gbs, fma_gflops, int8_gops, bf16_gflops;  /* bf16: 0 below level amx, where */
+    double read_cpu, fma_cpu, int8_cpu, bf16_cpu;         /* fma is the roof; _cpu: shares */
 };
 
 /* Takes 256 MiB for a moment; about a second for each repetition. */

@@ -4,6 +4,9 @@
  * small pieces at half the speed (src/kern/gemm/gemm.h). */
 enum { UNIT_ROWS = 16, PIECE_BYTES = 128 << 10 };
 
+/* From this many token rows on, and the blocks they are then cut into. */
+enum { MANY_TOKENS = 64, BLOCK_TOKENS = 512, BLOCK_ROWS = 512, BLOCK_ROWS_LEAST = 64 };
+
 enum numeric_class weight_class(const struct model *m, const struct weight *w)
 {
     return m->numerics == NUMERICS_F32 || w->f32_class ? CLASS_F32 : w->type->numeric;
@@ -74,15 +77,35 @@ void acts_copy_row(const struct model *m, struct acts_buf *dst, size_t to,
     }
 }
 
+/*
+ * A unit is a block of weight rows by a block of token rows.  Few tokens: 16 weight rows by all
+ * of them, for the work is to read the weights.  Many: a few hundred of both, so that what a
+ * product rearranges for a block serves many outputs and a block of x stays in the second
+ * cache.
+ */
 struct linear {
     struct model *m;
     const struct linear_job *jobs;
     size_t n_jobs;
+    size_t weight_rows, tokens;           /* of a unit */
 };
 
-static size_t units_of(const struct linear_job *j)
+static size_t parts(size_t n, size_t each)
 {
-    return j->rows ? (j->w->rows + UNIT_ROWS - 1) / UNIT_ROWS : 0;
+    return n / each + (n % each != 0);
+}
+
+static size_t units_of(const struct linear *l, const struct linear_job *j)
+{
+    return parts(j->w->rows, l->weight_rows) * parts(j->rows, l->tokens);
+}
+
+static size_t all_units(const struct linear *l)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n_jobs; i++)
+        n += units_of(l, &l->jobs[i]);
+    return n;
 }
 
 /* Weight rows [r0, r1) as f32, a panel at a time, through the f32 product. */
@@ -113,17 +136,47 @@ static void run_range(const struct linear *l, const struct linear_job *j, size_t
          r1 - r0, w->cols);
 }
 
+/* The job for `n` of its tokens from token t on. */
+static struct linear_job job_part(const struct linear *l, const struct linear_job *j, size_t t,
+                                  size_t n)
+{
+    struct linear_job part = *j;
+    enum numeric_class class = weight_class(l->m, j->w);
+    size_t k = j->w->cols;
+    part.rows = n;
+    part.y += t * j->y_stride;
+    part.x.f32 += class == CLASS_F32 ? t * k : 0;
+    part.x.bf16 += class == CLASS_BF16 ? t * k : 0;
+    part.x.q += class == CLASS_Q8 ? t * k : 0;
+    part.x.d += class == CLASS_Q8 ? t * (k / 32) : 0;
+    part.x.sum += class == CLASS_Q8 ? t * (k / 32) : 0;
+    return part;
+}
+
+/* Units [u0, u1) of one job: all weight rows of a block of tokens, then the next. */
+static void run_job(const struct linear *l, const struct linear_job *j, size_t u0, size_t u1,
+                    int worker)
+{
+    size_t across = parts(j->w->rows, l->weight_rows);
+    while (u0 < u1) {
+        size_t block = u0 / across, n = u1 - u0, left = across - u0 % across;
+        n = n < left ? n : left;
+        size_t t = block * l->tokens, tokens = j->rows - t < l->tokens ? j->rows - t : l->tokens;
+        size_t r0 = u0 % across * l->weight_rows, r1 = r0 + n * l->weight_rows;
+        struct linear_job part = job_part(l, j, t, tokens);
+        run_range(l, &part, r0, r1 < j->w->rows ? r1 : j->w->rows, worker);
+        u0 += n;
+    }
+}
+
 static void run_units(void *arg, size_t begin, size_t end, int worker)
 {
     const struct linear *l = arg;
     size_t at = 0;
     for (size_t i = 0; i < l->n_jobs && at < end; i++) {
-        size_t n = units_of(&l->jobs[i]), rows = l->jobs[i].w->rows;
+        size_t n = units_of(l, &l->jobs[i]);
         size_t u0 = begin > at ? begin - at : 0, u1 = end - at < n ? end - at : n;
-        if (u0 < u1) {
-            size_t r1 = u1 * UNIT_ROWS < rows ? u1 * UNIT_ROWS : rows;
-            run_range(l, &l->jobs[i], u0 * UNIT_ROWS, r1, worker);
-        }
+        run_job(l, &l->jobs[i], u0, u1, worker);
         at += n;
     }
 }
@@ -140,16 +193,36 @@ static size_t grain_of(size_t units, size_t bytes, size_t n_threads)
     return grain ? grain : 1;
 }
 
+static void run_few(struct linear *l)
+{
+    size_t units = all_units(l), bytes = 0;
+    for (size_t i = 0; i < l->n_jobs; i++)
+        bytes += l->jobs[i].rows ? l->jobs[i].w->rows * l->jobs[i].w->row_bytes : 0;
+    pool_run(l->m->pool, units, grain_of(units, bytes, (size_t)pool_threads(l->m->pool)),
+             run_units, l);
+}
+
+/* Blocks are halved where there are fewer than four for a thread. */
+static void run_many(struct linear *l)
+{
+    size_t threads = (size_t)pool_threads(l->m->pool);
+    l->weight_rows = BLOCK_ROWS;
+    l->tokens = BLOCK_TOKENS;
+    while (threads > 1 && l->weight_rows > BLOCK_ROWS_LEAST && all_units(l) < 4 * threads)
+        l->weight_rows /= 2;
+    pool_run(l->m->pool, all_units(l), 1, run_units, l);
+}
+
 void linear_run(struct model *m, const struct linear_job *jobs, size_t n_jobs)
 {
     if (m->observe)
         m->observe(m->observe_arg, jobs, n_jobs);
-    struct linear l = { m, jobs, n_jobs };
-    size_t units = 0, bytes = 0;
-    for (size_t i = 0; i < n_jobs; i++) {
-        units += units_of(&jobs[i]);
-        bytes += jobs[i].rows ? jobs[i].w->rows * jobs[i].w->row_bytes : 0;
-    }
-    pool_run(m->pool, units, grain_of(units, bytes, (size_t)pool_threads(m->pool)), run_units,
-             &l);
+    struct linear l = { m, jobs, n_jobs, UNIT_ROWS, SIZE_MAX };
+    size_t most = 0;
+    for (size_t i = 0; i < n_jobs; i++)
+        most = jobs[i].rows > most ? jobs[i].rows : most;
+    if (most < MANY_TOKENS)
+        run_few(&l);
+    else
+        run_many(&l);
 }

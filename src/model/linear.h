@@ -1,5 +1,6 @@
 /*
- * linear: matrix products of a step, split over threads by weight rows.
+ * linear: matrix products of a step, split over threads by weight rows, and by tokens too where
+ * there are many.
  *
  * acts_prepare() gives the activations in the class each weight wants, once for all
  * products that share them.  linear_run() does a list of products in one parallel loop:

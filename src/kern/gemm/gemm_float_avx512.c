@@ -7,7 +7,7 @@
 #include "kern/gemm/gemm_tile_avx512.h"
 #include "kern/quant/blocks.h"
 
-enum { MANY_ROWS = 24, DEPTH = 32, GROUP = 8 };
+enum { MANY_ROWS = 24, MANY_COLS = 48, DEPTH = 32, GROUP = 8 };
 
 /* panel[i] = element i of 16 rows for i < DEPTH; from kc on zeros. */
 typedef void fill_fn(__m512 *panel, const uint8_t *w, size_t row_bytes, size_t kc);
@@ -159,7 +159,7 @@ static void tile_f16(const struct tile *g)
 void gemm_f32_avx512(float *y, size_t y_stride, const void *w, size_t row_bytes,
                      const struct acts *x, size_t rows, size_t n, size_t k)
 {
-    if (rows >= MANY_ROWS)
+    if (rows >= MANY_ROWS && n >= MANY_COLS)
         gemm_f32_rows_avx512(y, y_stride, w, row_bytes, x, rows, n, k);
     else
         gemm_tiles(tile_f32, LANES, gemm_f32_c, y, y_stride, w, row_bytes, x, rows, n, k);
@@ -174,7 +174,7 @@ void gemm_f16_avx512(float *y, size_t y_stride, const void *w, size_t row_bytes,
 void gemm_bf16_avx512(float *y, size_t y_stride, const void *w, size_t row_bytes,
                       const struct acts *x, size_t rows, size_t n, size_t k)
 {
-    if (rows >= MANY_ROWS)
+    if (rows >= MANY_ROWS && n >= MANY_COLS)
         gemm_bf16_rows_avx512(y, y_stride, w, row_bytes, x, rows, n, k);
     else
         gemm_tiles(tile_bf16, LANES, gemm_bf16_c, y, y_stride, w, row_bytes, x, rows, n, k);
