@@ -7,7 +7,8 @@
 #include "kern/gemm/gemm_tile_avx2.h"
 #include "kern/quant/blocks.h"
 
-enum { MANY_ROWS = 24, MANY_COLS = 48, DEPTH = 32, GROUP = 8, GROUP_BF16 = 4 };      /* sixteen registers */
+enum { MANY_ROWS = 24, MANY_COLS = 48 };
+enum { DEPTH = 32, GROUP = 8, GROUP_BF16 = 4 };      /* sixteen registers */
 
 /* panel[i] = element i of 8 rows for i < DEPTH; from kc on zeros. */
 typedef void fill_fn(__m256 *panel, const uint8_t *w, size_t row_bytes, size_t kc);
