@@ -6,7 +6,8 @@
 #define LONG 0x40000000u                  /* the first slot of a token of two or more */
 #define LOW  0x3fffffffu
 
-enum { BLOCK = 256, LEVEL_STEP = 32, MIN_FILTER = 1 << 12, MAX_FILTER = 1 << 24 };
+enum { BLOCK = 256, LEVEL_STEP = 128, MIN_FILTER = 1 << 12, FIRST_FILTER = 1 << 20,
+       MAX_FILTER = 1 << 24 };
 
 /* What one merge adds up about the neighbours with one id. */
 struct side {
@@ -33,6 +34,7 @@ struct learner {
     struct merge_rules rules;
     struct pair_table pairs;
     uint64_t level;
+    uint64_t total;                       /* all counts together */
     size_t n_fresh;                       /* room for places right after counting */
     uint32_t *run_of_block;               /* the run that holds slot i * BLOCK */
     struct event_list before, after;      /* neighbours of what was merged */
@@ -127,17 +129,27 @@ struct filter {
     unsigned shift;
 };
 
-static uint32_t fill_filter(const struct learner *k, struct filter *f)
+/* Asks for the sum that a loop over the slots will need soon. */
+static inline void filter_prefetch(const struct filter *f, const struct spans *s, uint32_t p)
+{
+    if (p + 25 < s->n)
+        __builtin_prefetch(&f->sum[filter_slot(s->sym[p + 24], s->sym[p + 25], f->shift)]);
+}
+
+static uint32_t fill_filter(struct learner *k, struct filter *f)
 {
     const struct spans *s = k->s;
     uint32_t run = 0, most = 0;
+    k->total = 0;
     for (uint32_t p = 0; p + 1 < s->n; p++) {
+        filter_prefetch(f, s, p);
         while (run + 1 < s->n_runs && s->run[run + 1].from <= p)
             run++;
         if (s->sym[p] == SPAN_END || s->sym[p + 1] == SPAN_END)
             continue;
         uint32_t *sum = &f->sum[filter_slot(s->sym[p], s->sym[p + 1], f->shift)];
         uint64_t grown = *sum + s->run[run].weight;
+        k->total += s->run[run].weight;
         *sum = grown < UINT32_MAX ? (uint32_t)grown : UINT32_MAX;
         most = *sum > most ? *sum : most;
     }
@@ -153,6 +165,7 @@ static bool count_pairs(struct learner *k, const struct filter *f)
         while (run + 1 < s->n_runs && s->run[run + 1].from <= p)
             run++;
         uint32_t left = s->sym[p], right = s->sym[p + 1];
+        filter_prefetch(f, s, p);
         if (left == SPAN_END || right == SPAN_END ||
             f->sum[filter_slot(left, right, f->shift)] < k->level)
             continue;
@@ -186,6 +199,7 @@ static void fill_places(struct learner *k, const struct filter *f)
     const struct spans *s = k->s;
     for (uint32_t p = 0; p + 1 < s->n; p++) {
         uint32_t left = s->sym[p], right = s->sym[p + 1];
+        filter_prefetch(f, s, p);
         if (left == SPAN_END || right == SPAN_END ||
             f->sum[filter_slot(left, right, f->shift)] < k->level)
             continue;
@@ -211,20 +225,30 @@ static void choose_level(struct learner *k, const struct filter *f, uint32_t mos
 {
     uint64_t top = most < k->level ? most : k->level;
     k->level = top / LEVEL_STEP > k->rules.least ? top / LEVEL_STEP : k->rules.least;
-    while (k->level < top / 2 && count_places(k, f) > k->rules.max_bytes / sizeof(uint32_t) / 2)
+    size_t most_places = k->rules.max_bytes / sizeof(uint32_t) / 2;
+    if (k->s->n <= most_places)
+        return;
+    while (k->level < top / 2 && count_places(k, f) > most_places)
         k->level *= 2;
+}
+
+/* Sums of other pairs should stay far below the level that is to be expected. */
+static bool filter_init(const struct learner *k, struct filter *f)
+{
+    uint64_t level = k->level / LEVEL_STEP + k->rules.least, n = MIN_FILTER;
+    uint64_t want = k->total ? k->total / level * 8 : FIRST_FILTER;
+    for (f->shift = 52; n < want && n < k->s->n && n < MAX_FILTER; n *= 2)
+        f->shift--;
+    f->sum = mem_take(n, sizeof *f->sum);
+    return f->sum != NULL;
 }
 
 static bool count_again(struct learner *k, struct err *err)
 {
-    struct filter f = { .shift = 64 };
-    size_t n = 1;
+    struct filter f;
     pair_table_clear(&k->pairs);
     close_up(k->s);
-    for (; n < MIN_FILTER || (n < MAX_FILTER && n < k->s->n); n *= 2)
-        f.shift--;
-    f.sum = mem_take(n, sizeof *f.sum);
-    if (!f.sum || !index_runs(k)) {
+    if (!filter_init(k, &f) || !index_runs(k)) {
         mem_give(f.sum);
         return no_memory(err);
     }
