@@ -86,18 +86,24 @@ static bool fit(struct frame *f, const struct run_history *h, const struct chart
 
 /* ---- axes ---------------------------------------------------------------------------- */
 
+/* Ticks are round: no digits are cut. */
+static void put_tick_value(struct buf *out, double v)
+{
+    double size = fabs(v);
+    if (size >= 1e4 && size < 1e10)
+        buf_printf(out, "%.6g%s", v / (size < 1e6 ? 1e3 : size < 1e9 ? 1e6 : 1e9),
+                   size < 1e6 ? "k" : size < 1e9 ? "M" : "G");
+    else
+        buf_printf(out, "%.6g", v);
+}
+
 static void put_tick(struct buf *out, const struct frame *f, double v)
 {
     double y = at_y(f, v);
     buf_printf(out, "<line class=\"grid\" x1=\"%d\" x2=\"%.0f\" y1=\"%.1f\" y2=\"%.1f\"/>"
                "<text class=\"tick\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">", LEFT,
                f->width - RIGHT, y, y, LEFT - 8, y + 4);
-    char text[40];
-    snprintf(text, sizeof text, "%.6g", v);
-    if (fabs(v) >= 1e5)
-        report_put_si(out, v, "");
-    else
-        buf_text(out, text);
+    put_tick_value(out, v);
     buf_text(out, "</text>\n");
 }
 
@@ -391,7 +397,7 @@ void chart_put_layers(struct buf *out, const struct run_history *h, const struct
     for (size_t i = 0; lines && label && i < n; i++) {
         snprintf(label[i].name, sizeof label[i].name, "sparse layer %zu", i + 1);
         chart_ramp(label[i].color, i, n);
-        lines[i] = (struct chart_line){ label[i].name, &layers[i], label[i].color, true };
+        lines[i] = (struct chart_line){ label[i].name, &layers[i], label[i].color, !c->rare };
     }
     filled.lines = lines;
     filled.n = n;

@@ -21,6 +21,7 @@ struct chart {
     const char *unit;                     /* of the values */
     enum chart_scale scale;
     bool wide, marks;                     /* marks: steps clipped and skipped */
+    bool rare;                            /* layers: what a running median would hide */
     double reference;                     /* a dashed line; NAN: none */
     const char *reference_name;
     double factor;                        /* of all values; 0: 1 */

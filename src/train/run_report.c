@@ -186,27 +186,29 @@ static void put_losses(struct buf *out, const struct run_history *h)
     const struct chart_line bits[] = {
         { "training text", &h->bits_per_byte, "var(--c1)", true },
         { "held-out text", &h->heldout_bits_per_byte, "var(--c2)", false } };
-    const struct chart_line mtp[] = { { "next token", &h->ce, "var(--c1)", true },
-                                      { "the one after it (MTP)", &h->mtp, "var(--c4)", true } };
-    chart_put(out, h, &(struct chart){ "loss", "Loss", "What is minimised: cross-entropy, multi-"
-        "token prediction and balance together.", "nats a token", CHART_CHOICE, true, false, NAN,
-        NULL, 0, loss, COUNT(loss) });
-    chart_put(out, h, &(struct chart){ "bits", "Bits per byte", "Comes out the same for any "
-        "tokenizer.", "bits a byte", CHART_CHOICE, false, false, NAN, NULL, 0, bits,
-        COUNT(bits) });
-    chart_put(out, h, &(struct chart){ "mtp", "Cross-entropy of the two heads", NULL,
-        "nats a token", CHART_LINEAR, false, false, NAN, NULL, 0, mtp,
-        series_high(&h->mtp) > 0 ? COUNT(mtp) : 1 });
+    const struct chart_line heads[] = {
+        { "next token", &h->ce, "var(--c1)", true },
+        { "the one after it (MTP)", &h->mtp, "var(--c4)", true } };
+    chart_put(out, h, &(struct chart){ .id = "loss", .title = "Loss", .unit = "nats a token",
+        .about = "What is minimised: cross-entropy, multi-token prediction and balance together.",
+        .scale = CHART_CHOICE, .wide = true, .reference = NAN, .lines = loss, .n = COUNT(loss) });
+    chart_put(out, h, &(struct chart){ .id = "bits", .title = "Bits per byte",
+        .about = "Comes out the same for any tokenizer.", .unit = "bits a byte",
+        .scale = CHART_CHOICE, .reference = NAN, .lines = bits, .n = COUNT(bits) });
+    chart_put(out, h, &(struct chart){ .id = "mtp", .title = "Cross-entropy of the two heads",
+        .unit = "nats a token", .reference = NAN, .lines = heads,
+        .n = series_high(&h->mtp) > 0 ? COUNT(heads) : 1 });
 }
 
 static void put_optimizer(struct buf *out, const struct run_history *h)
 {
     const struct chart_line lr[] = { { "learning rate", &h->lr, "var(--c3)", false } };
     const struct chart_line norm[] = { { "norm", &h->grad_norm, "var(--c1)", true } };
-    chart_put(out, h, &(struct chart){ "lr", "Learning rate", NULL, "", CHART_FROM_ZERO, false,
-        false, NAN, NULL, 0, lr, COUNT(lr) });
-    chart_put(out, h, &(struct chart){ "gradient", "Gradient norm", "Before clipping.", "norm",
-        CHART_LOG, false, true, NAN, NULL, 0, norm, COUNT(norm) });
+    chart_put(out, h, &(struct chart){ .id = "lr", .title = "Learning rate", .unit = "",
+        .scale = CHART_FROM_ZERO, .reference = NAN, .lines = lr, .n = COUNT(lr) });
+    chart_put(out, h, &(struct chart){ .id = "gradient", .title = "Gradient norm",
+        .about = "Before clipping.", .unit = "norm", .scale = CHART_LOG, .marks = true,
+        .reference = NAN, .lines = norm, .n = COUNT(norm) });
 }
 
 static void put_speed(struct buf *out, const struct run_history *h)
@@ -215,16 +217,35 @@ static void put_speed(struct buf *out, const struct run_history *h)
                                            true } };
     const struct chart_line share[] = { { "share", &h->flops_per_second, "var(--c2)", true } };
     const struct chart_line cpus[] = { { "CPUs", &h->cpus, "var(--c4)", true } };
-    chart_put(out, h, &(struct chart){ "speed", "Speed", NULL, "tokens a second", CHART_FROM_ZERO,
-        false, false, NAN, NULL, 0, tokens, COUNT(tokens) });
+    chart_put(out, h, &(struct chart){ .id = "speed", .title = "Speed",
+        .unit = "tokens a second", .scale = CHART_FROM_ZERO, .reference = NAN, .lines = tokens,
+        .n = COUNT(tokens) });
     if (h->roof_flops > 0)
-        chart_put(out, h, &(struct chart){ "roof", "Share of the roof", "Counted operations a "
-            "second beside the fastest matrix product measured here.", "%", CHART_FROM_ZERO,
-            false, false, NAN, NULL, 100 / h->roof_flops, share, COUNT(share) });
+        chart_put(out, h, &(struct chart){ .id = "roof", .title = "Share of the roof",
+            .about = "Counted operations a second beside the fastest matrix product measured here.",
+            .unit = "%", .scale = CHART_FROM_ZERO, .reference = NAN,
+            .factor = 100 / h->roof_flops, .lines = share, .n = COUNT(share) });
     else
-        chart_put(out, h, &(struct chart){ "cpus", "CPUs busy", "CPU time of a step by its time "
-            "on the clock: less than the threads means other work or waiting.", "CPUs",
-            CHART_FROM_ZERO, false, false, NAN, NULL, 0, cpus, COUNT(cpus) });
+        chart_put(out, h, &(struct chart){ .id = "cpus", .title = "CPUs busy",
+            .about = "CPU time of a step by its time on the clock: less than the threads means "
+                     "other work or waiting.", .unit = "CPUs", .scale = CHART_FROM_ZERO,
+            .reference = NAN, .lines = cpus, .n = COUNT(cpus) });
+}
+
+static void put_router(struct buf *out, const struct run_history *h)
+{
+    double even = h->heat.experts ? log((double)h->heat.experts) : NAN;
+    chart_put_layers(out, h, &(struct chart){ .id = "entropy", .title = "Router entropy",
+        .about = "Of the router's scores of a token, mean.", .unit = "nats",
+        .reference = even, .reference_name = "all experts alike" }, h->entropy,
+        h->entropy ? h->n_layers : 0);
+    chart_put_layers(out, h, &(struct chart){ .id = "load-max", .title = "Largest load",
+        .about = "Tokens of the busiest expert by the mean: 1 is even.", .unit = "times the mean",
+        .scale = CHART_LOG, .reference = NAN }, h->load_max, h->load_max ? h->n_layers : 0);
+    chart_put_layers(out, h, &(struct chart){ .id = "idle", .title = "Idle experts",
+        .about = "Share of the experts that got no token in a step.", .unit = "%",
+        .factor = 100, .scale = CHART_FROM_ZERO, .rare = true, .reference = NAN }, h->load_dead,
+        h->load_dead ? h->n_layers : 0);
 }
 
 static void put_experts(struct buf *out, const struct run_history *h)
@@ -237,20 +258,10 @@ static void put_experts(struct buf *out, const struct run_history *h)
     }
     buf_text(out, "<div class=\"grid\">\n");
     heat_put(out, &h->heat);
-    double even = h->heat.experts ? log((double)h->heat.experts) : NAN;
-    chart_put_layers(out, h, &(struct chart){ .id = "entropy", .title = "Router entropy",
-        .about = "Of the router's scores of a token, mean.", .unit = "nats",
-        .reference = even, .reference_name = "all experts alike" }, h->entropy,
-        h->entropy ? h->n_layers : 0);
-    chart_put_layers(out, h, &(struct chart){ .id = "load-max", .title = "Largest load",
-        .about = "Tokens of the busiest expert by the mean: 1 is even.", .unit = "times the mean",
-        .scale = CHART_LOG, .reference = NAN }, h->load_max, h->load_max ? h->n_layers : 0);
-    chart_put_layers(out, h, &(struct chart){ .id = "idle", .title = "Idle experts",
-        .about = "Share of the experts that got no token in a step.", .unit = "%", .factor = 100,
-        .scale = CHART_FROM_ZERO, .reference = NAN }, h->load_dead,
-        h->load_dead ? h->n_layers : 0);
-    chart_put(out, h, &(struct chart){ "balance", "Balance loss", "Before its coefficient.", "",
-        CHART_LINEAR, false, false, NAN, NULL, 0, balance, COUNT(balance) });
+    put_router(out, h);
+    chart_put(out, h, &(struct chart){ .id = "balance", .title = "Balance loss",
+        .about = "Before its coefficient.", .unit = "", .reference = NAN, .lines = balance,
+        .n = COUNT(balance) });
     buf_text(out, "</div>\n");
 }
 
@@ -340,7 +351,7 @@ static void put_machine(struct buf *out, const struct run_history *h)
 
 static void put_recipe(struct buf *out, const struct run_history *h)
 {
-    buf_text(out, "<h2 id=\"recipe\">Recipe</h2>\n<div class=\"card\"><pre>");
+    buf_text(out, "<h2 id=\"recipe\">Recipe</h2>\n<div class=\"card\"><pre class=\"columns\">");
     report_put_html(out, h->recipe ? h->recipe : "");
     buf_text(out, "</pre></div>\n");
 }
