@@ -192,7 +192,8 @@ static bool print_json(struct bench *b, struct err *err)
     if (o && b->args->roof)
         json_object_set_new(o, "roof", json_pack(
             "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "read_gb_per_second", r->read_gbs,
-            "read_on_cpu", r->read_cpu, "fma_gflop_per_second", r->fma_gflops, "fma_on_cpu", r->fma_cpu,
+            "read_on_cpu", r->read_cpu, "fma_gflop_per_second", r->fma_gflops,
+            "fma_on_cpu", r->fma_cpu,
             "int8_gop_per_second", r->int8_gops, "int8_on_cpu", r->int8_cpu,
             "bf16_gflop_per_second", r->bf16_gflops, "bf16_on_cpu", r->bf16_cpu));
     if (!o)
