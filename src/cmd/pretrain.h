@@ -32,6 +32,9 @@ struct pretrain {
 
 bool pretrain_print_plan(const struct pretrain *p, struct err *err);
 
+/* Refuses sources that end before the run does. */
+bool pretrain_check_data(const struct pretrain *p, struct err *err);
+
 /* All steps that are left, or as many as Ctrl-C lets it do; p: planned, and it fits. */
 bool pretrain_run(struct pretrain *p, struct err *err);
 

@@ -164,6 +164,23 @@ static void put_sources(struct buf *out, const struct pretrain *p, struct loader
                    "fewer steps\n", left / train_recipe_rows(&p->recipe));
 }
 
+bool pretrain_check_data(const struct pretrain *p, struct err *err)
+{
+    struct loader *l = NULL;
+    uint64_t rows = train_recipe_rows(&p->recipe), left;
+    for (size_t i = 0; i < p->recipe.data.n_sources; i++)
+        if (p->recipe.data.source[i].epochs == 0)
+            return true;                  /* without end */
+    if (!loader_of(&l, p, err))
+        return false;
+    left = loader_rows_left(l) / rows;
+    loader_close(l);
+    return left >= p->recipe.run.steps
+           || fail(err, ERR_LIMIT, "%s: the sources with their epochs last for %" PRIu64 " steps "
+                   "of %" PRIu64 " rows, but run.steps is %" PRIu64 "; add text or epochs, or take "
+                   "fewer steps", p->recipe.file, left, rows, p->recipe.run.steps);
+}
+
 /* What the shards hold, where they are there already. */
 static void put_data(struct buf *out, const struct pretrain *p)
 {

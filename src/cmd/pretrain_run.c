@@ -6,11 +6,14 @@
 
 #include <inttypes.h>
 
+enum { LOST_MAX = 16 };
+
 struct going {
     struct pretrain *p;
     struct trainer *t;
     struct pretrain_line line;
     const volatile int *stop;
+    int n_lost;                           /* steps in a row without a finite loss */
 };
 
 /* What the model says after ids, at temperature 0.8; *text gets valid UTF-8. */
@@ -106,6 +109,17 @@ static bool stop_here(struct going *g, struct err *err)
                 r->run.out);
 }
 
+/* Steps whose loss or gradient is not finite change nothing; many in a row never end. */
+static bool check_finite(struct going *g, const struct step_stats *s, struct err *err)
+{
+    bool finite = isfinite(s->loss) && isfinite(s->grad_norm);
+    g->n_lost = finite ? 0 : g->n_lost + 1;
+    return g->n_lost < LOST_MAX
+           || fail(err, ERR_LIMIT, "loss or gradient were not finite for %d steps, up to step "
+                   "%" PRIu64 "; begin again with a smaller optimizer.lr or with run.dtype = f32",
+                   LOST_MAX, s->step);
+}
+
 static bool take_steps(struct going *g, struct err *err)
 {
     struct step_stats s;
@@ -113,7 +127,7 @@ static bool take_steps(struct going *g, struct err *err)
         if (*g->stop)
             return stop_here(g, err);
         if (!trainer_step(g->t, &s, err) || !pretrain_line_step(&g->line, &s, err)
-            || !sample_all(g, err) || !trainer_save_due(g->t, err))
+            || !check_finite(g, &s, err) || !sample_all(g, err) || !trainer_save_due(g->t, err))
             return false;
     }
     return true;

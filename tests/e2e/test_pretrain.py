@@ -133,6 +133,12 @@ def test_refusals(root):
     refused(root, "", 2, "--set", "model.kv_heads is 3", args=("--set", "model.kv_heads=3"))
     refused(root, "", 2, "--size", "model.size", "tiny", args=("--size", "tiny"))
     refused(root, "", 3, "nowhere", args=("--set", "data.source=nowhere", "--out", "new"))
+    refused(root, "", 6, "last for", "run.steps is 1000",
+            args=("--set", "data.source=shards/a epochs=2", "--set", "run.steps=1000"))
+    refused(root, "", 6, "not finite", "optimizer.lr",
+            args=("--set", "optimizer.lr=10", "--set", "optimizer.kind=adamw", "--set",
+                  "run.steps=60", "--set", "optimizer.weight_decay=10", "--set",
+                  "optimizer.clip=0", "--set", "run.sample_every=0", "--out", "lost"))
     refused(root, "", 7, "does not fit in memory", "TiB", "model.size",
             args=("--set", "model.hidden=65536", "--set", "model.layers=2000", "--out", "new"))
     said = kexa("pretrain", status=2)
