@@ -260,8 +260,8 @@ static void put_experts(struct buf *out, const struct run_history *h)
     heat_put(out, &h->heat);
     put_router(out, h);
     chart_put(out, h, &(struct chart){ .id = "balance", .title = "Balance loss",
-        .about = "Of all sparse layers, before its coefficient.", .unit = "", .reference = NAN, .lines = balance,
-        .n = COUNT(balance) });
+        .about = "Of all sparse layers, before its coefficient.", .unit = "", .reference = NAN,
+        .lines = balance, .n = COUNT(balance) });
     buf_text(out, "</div>\n");
 }
 
