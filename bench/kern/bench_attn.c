@@ -1,12 +1,13 @@
 /*
  * bench_attn: attention over many queries, forward and backward, of one KV head: GFLOP/s of the
  * visible pairs (4 hd operations each forward, 10 hd backward) and the share of this core's
- * roof, measured in turn with the kernel: roof_fma, and roof_bf16 for class bf16.
+ * roof, measured in turn with the kernel: roof_fma, and roof_bf16 for class bf16 at level amx.
  *
  *     bench_attn [OP|all] [LEVEL|all]
  *
  * One thread, denormals flushed, CPU time.  Median of 7 pairs of windows.
  */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,10 +158,9 @@ static const struct op {
     const char *name;
     void (*run)(struct bench *);
     double per_pair;                      /* operations, in units of hd */
-    double (*roof)(void);
 } ops[] = {
-    { "attn_rows_fwd", run_rows, 4, fma_rate }, { "attn_bwd", run_bwd, 10, fma_rate },
-    { "attn_bwd_bf16", run_bwd_bf16, 10, tile_rate }, { 0 }
+    { "attn_rows_fwd", run_rows, 4 }, { "attn_bwd", run_bwd, 10 },
+    { "attn_bwd_bf16", run_bwd_bf16, 10 }, { 0 }
 };
 
 static void bench_level(const struct kernels *k, const char *level, const char *only)
@@ -173,7 +173,8 @@ static void bench_level(const struct kernels *k, const char *level, const char *
             double work = b.pairs * op->per_pair * (double)s->hd, share;
             if ((only && strcmp(only, op->name) != 0) || (op->run != run_rows && s->first))
                 continue;
-            double t = measure(op->run, &b, work, op->roof, &share);
+            bool tiles = op->run == run_bwd_bf16 && k == kern_get(CPU_AMX);
+            double t = measure(op->run, &b, work, tiles ? tile_rate : fma_rate, &share);
             printf("%-13s %-6s hd=%-3zu heads=%zu rows=%-4zu from %-4zu window=%-3u %9.0f us "
                    "%7.1f GFLOP/s %5.1f%% of roof\n", op->name, level, s->hd, s->n_q, s->n,
                    s->first, s->window, t * 1e6, work / t * 1e-9, 100 * share);

@@ -227,9 +227,4 @@ void attn_bwd_avx512(const struct attn_bwd *a)
         add_keys(&b, j0);
 }
 
-void attn_bwd_bf16_avx512(const struct attn_bwd *a)
-{
-    attn_bwd_bf16_c(a);
-}
-
 #endif
