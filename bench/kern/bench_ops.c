@@ -141,6 +141,16 @@ static void run_kv_store(struct bench *b)
     b->k->kv_store(b->y, KV_F16, b->x, b->n);
 }
 
+static void run_sigmoid(struct bench *b)
+{
+    b->k->sigmoid_fwd(b->y, b->x, b->n);
+}
+
+static void run_round_bf16(struct bench *b)
+{
+    b->k->round_bf16((bf16 *)b->y, b->x, b->n);
+}
+
 /* One line per op: how many bytes it moves per element. */
 static const struct op {
     const char *name;
@@ -153,6 +163,8 @@ static const struct op {
     { "add_fwd",       run_add,       12 },
     { "scale_add_fwd", run_scale_add, 12 },
     { "softmax_fwd",   run_softmax,   8 },
+    { "sigmoid_fwd",   run_sigmoid,   8 },
+    { "round_bf16",    run_round_bf16, 6 },
     { "rope_half_fwd", run_rope_half, 8 },
     { "rope_pair_fwd", run_rope_pair, 8 },
     { "kv_store f16",  run_kv_store,  6 },

@@ -33,6 +33,7 @@
     X(add_fwd)          /* act   */ \
     X(scale_add_fwd)    /* act   */ \
     X(softmax_fwd)      /* act   */ \
+    X(sigmoid_fwd)      /* act   */ \
     X(rmsnorm_bwd)      /* norm  */ \
     X(swiglu_bwd)       /* act   */ \
     X(geglu_bwd)        /* act   */ \

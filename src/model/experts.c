@@ -31,11 +31,17 @@ static void route_range(void *arg, size_t begin, size_t end, int worker)
 {
     const struct route_task *t = arg;
     const struct moe_router *r = &t->s->m->plan.router;
+    float *scores = t->s->ws->router;
     (void)worker;
+    if (r->scoring == MOE_SIGMOID)
+        t->s->m->kern->sigmoid_fwd(scores + begin * r->n, scores + begin * r->n,
+                                   (end - begin) * r->n);
     for (size_t row = begin; row < end; row++) {
         uint32_t *id = t->s->ws->expert + row * r->top_k;
-        float *mix = t->s->ws->mixing + row * r->top_k;
-        moe_route(id, mix, NULL, t->s->ws->router + row * r->n, t->bias, r);
+        float *mix = t->s->ws->mixing + row * r->top_k, *s = scores + row * r->n;
+        if (r->scoring != MOE_SIGMOID)
+            moe_scores(s, s, r);
+        moe_choose(id, mix, NULL, s, t->bias, r);
         sort_slots(id, mix, r->top_k);
     }
 }

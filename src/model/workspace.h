@@ -32,7 +32,7 @@ struct workspace {
     float *cs[ROPES_MAX], *sn[ROPES_MAX]; /* [rows][rope dims / 2] */
     float *gate, *up;                     /* [rows][dense or shared FFN width, >= hidden] */
     struct acts_buf act;                  /* SwiGLU output of the same */
-    float *router;                        /* [rows][experts] */
+    float *router;                        /* [rows][experts] logits, then scores */
     uint32_t *expert;                     /* [rows][top_k] ascending */
     float *mixing;                        /* [rows][top_k] weights of those */
     uint32_t *pair;                       /* [rows][top_k] index among the pairs */

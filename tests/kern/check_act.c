@@ -190,6 +190,48 @@ void check_add_fwd(struct tester *t)
         }
 }
 
+/* Roundings: exp's 2, 1 + e, the division. */
+static void one_sigmoid(struct tester *t, size_t n, enum fill how)
+{
+    float *x = t_floats(t, n, n % 4, how), *want = t_copy(t, x, n), *y = t_copy(t, x, n);
+    double want64[300], bound[300];
+    for (size_t i = 0; i < n; i++) {
+        want64[i] = 1 / (1 + exp(-(double)x[i]));
+        bound[i] = want64[i] * 4 * 0x1.01p-24 + FLT_MIN;
+    }
+    t->ref->sigmoid_fwd(want, x, n);
+    t_near(t, want, want64, bound, n, "C level");
+    t->k->sigmoid_fwd(y, x, n);
+    t_same(t, y, want, n, "y");
+    t->k->sigmoid_fwd(x, x, n);
+    t_same(t, x, want, n, "y = x");
+}
+
+void check_sigmoid_fwd(struct tester *t)
+{
+    enum { N = 20000 };
+    for (const size_t *n = t_sizes; *n; n++)
+        for (int how = FILL_EXACT; how <= FILL_RANDOM; how++) {
+            t_case(t, "n=%zu fill=%d", *n, how);
+            one_sigmoid(t, *n, (enum fill)how);
+            t_end(t);
+        }
+    t_case(t, "any bits; moe_scores gives the same");
+    float *x = t_bytes(t, N * sizeof *x, 0), *y = t_bytes(t, N * sizeof *y, 0);
+    float *want = t_bytes(t, N * sizeof *want, 0);
+    for (size_t i = 0; i < N; i++)
+        x[i] = i % 2 ? any_float(t) : t_normal(t) * 40;
+    struct moe_router r = { .n = MOE_EXPERTS_MAX, .scoring = MOE_SIGMOID };
+    for (size_t i = 0; i < N; i += r.n) {
+        r.n = N - i < r.n ? (uint32_t)(N - i) : r.n;
+        moe_scores(want + i, x + i, &r);
+    }
+    t->k->sigmoid_fwd(y, x, N);
+    t_same_bytes(t, y, want, N * sizeof *y, "y");
+    t->k->sigmoid_fwd(y, NULL, 0);
+    t_end(t);
+}
+
 void check_scale_add_fwd(struct tester *t)
 {
     for (const size_t *n = t_sizes; *n; n++)

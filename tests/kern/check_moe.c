@@ -166,6 +166,57 @@ static void nan_is_last(struct tester *t)
     }
 }
 
+/* The definition as it reads: k times the lowest index of the largest value left. */
+static float by_scans(uint32_t *ids, const float *c, const bool *open, const struct moe_router *r)
+{
+    bool left[N_MAX];
+    float last = 0, next = 0;
+    memcpy(left, open, r->n * sizeof *left);
+    for (size_t i = 0; i <= r->top_k; i++) {
+        uint32_t best = r->n;
+        for (uint32_t e = 0; e < r->n; e++)
+            if (left[e] && (best == r->n || c[e] > c[best]))
+                best = e;
+        if (best == r->n)
+            return INFINITY;
+        if (i == r->top_k) {
+            next = c[best];
+        } else {
+            ids[i] = best;
+            last = c[best];
+            left[best] = false;
+        }
+    }
+    return last > next ? last - next : 0;
+}
+
+/* Few different scores, zeros of both signs and NaN: equal ones stand on every border.  With
+ * groups, the first half of the experts is better by far and all that may be chosen. */
+static void many_ties(struct tester *t, uint32_t n_group)
+{
+    static const float values[] = { 0, -0.0f, 0.25f, 0.5f, NAN, 0.125f };
+    float s[N_MAX], bias[N_MAX], c[N_MAX], w[N_MAX], gap;
+    bool open[N_MAX];
+    uint32_t ids[N_MAX], want[N_MAX], n = 2 * (uint32_t)(1 + t_below(t, N_MAX / 2));
+    struct moe_router r = { n, 1 + (uint32_t)t_below(t, n / n_group), n_group, 1, MOE_SIGMOID,
+                            false, 1 };
+    for (uint32_t e = 0; e < n; e++) {
+        s[e] = values[t_below(t, n_group > 1 ? 4 : 6)];
+        bias[e] = n_group > 1 && e < n / 2 ? 4 : 0;
+        c[e] = isnan(s[e]) ? -INFINITY : s[e] + bias[e];
+        open[e] = n_group == 1 || e < n / 2;
+    }
+    t_case(t, "ties, n=%u top_k=%u groups=%u", n, r.top_k, n_group);
+    float want_gap = by_scans(want, c, open, &r);
+    moe_choose(ids, w, &gap, s, bias, &r);
+    t_same_bytes(t, ids, want, r.top_k * sizeof *ids, "ids");
+    t_same(t, &gap, &want_gap, 1, "gap");
+    moe_choose(ids, w, NULL, s, bias, &r);
+    t_same_bytes(t, ids, want, r.top_k * sizeof *ids, "ids without gap");
+    for (size_t i = 0; i < r.top_k; i++)
+        t_same(t, &w[i], &s[want[i]], 1, "weight");
+}
+
 void check_moe_route(struct tester *t)
 {
     if (t->level != CPU_C)
@@ -174,4 +225,6 @@ void check_moe_route(struct tester *t)
     ties_and_groups(t);
     bias_selects_only(t);
     nan_is_last(t);
+    for (int i = 0; i < 500; i++)
+        many_ties(t, 1 + i % 2);
 }

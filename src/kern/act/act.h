@@ -14,6 +14,7 @@
  * scale_add_fwd: y[i] = fma(a, x[i], y[i]).
  * softmax_fwd: in place over one row of n: x[i] = exp(x[i] - max) / sum; the sum in
  *     16 chains and the fixed tree of norm.h.  n = 0 does nothing.
+ * sigmoid_fwd: y[i] = 1 / (1 + exp(-x[i])); NaN gives that NaN.  y may be x.
  *
  * Backward, for y = f(gate) * up and dy = dL/dy.  dgate and dup are overwritten; each may be
  * dy, gate or up itself, but not both the same.
@@ -47,12 +48,14 @@ typedef void geglu_bwd_fn(float *dgate, float *dup, const float *dy, const float
 typedef void add_fwd_fn(float *y, const float *x, size_t n);
 typedef void scale_add_fwd_fn(float *y, float a, const float *x, size_t n);
 typedef void softmax_fwd_fn(float *x, size_t n);
+typedef void sigmoid_fwd_fn(float *y, const float *x, size_t n);
 
 swiglu_fwd_fn swiglu_fwd_c, swiglu_fwd_avx2, swiglu_fwd_avx512;
 add_fwd_fn add_fwd_c, add_fwd_avx2, add_fwd_avx512;
 geglu_fwd_fn geglu_fwd_c, geglu_fwd_avx2, geglu_fwd_avx512;
 scale_add_fwd_fn scale_add_fwd_c, scale_add_fwd_avx2, scale_add_fwd_avx512;
 softmax_fwd_fn softmax_fwd_c, softmax_fwd_avx2, softmax_fwd_avx512;
+sigmoid_fwd_fn sigmoid_fwd_c, sigmoid_fwd_avx2, sigmoid_fwd_avx512;
 swiglu_bwd_fn swiglu_bwd_c, swiglu_bwd_avx2, swiglu_bwd_avx512;
 geglu_bwd_fn geglu_bwd_c, geglu_bwd_avx2, geglu_bwd_avx512;
 

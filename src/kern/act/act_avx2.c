@@ -112,6 +112,14 @@ static __m256 sigmoid(__m256 x)
     return _mm256_div_ps(one, _mm256_add_ps(one, e));
 }
 
+void sigmoid_fwd_avx2(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += 8) {
+        __m256 v = load_x8(x + i, n - i), nan = _mm256_cmp_ps(v, v, _CMP_UNORD_Q);
+        store_x8(y + i, _mm256_blendv_ps(sigmoid(v), v, nan), n - i);
+    }
+}
+
 void swiglu_bwd_avx2(float *dgate, float *dup, const float *dy, const float *gate, const float *up,
                      size_t n, float limit)
 {

@@ -114,6 +114,16 @@ static __m512 sigmoid(__m512 x)
     return _mm512_div_ps(one, _mm512_add_ps(one, exp_f32_x16(minus(x))));
 }
 
+void sigmoid_fwd_avx512(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = lanes_x16(n - i < 16 ? n - i : 16);
+        __m512 v = _mm512_maskz_loadu_ps(m, x + i);
+        __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+        _mm512_mask_storeu_ps(y + i, m, _mm512_mask_mov_ps(sigmoid(v), nan, v));
+    }
+}
+
 void swiglu_bwd_avx512(float *dgate, float *dup, const float *dy, const float *gate,
                        const float *up, size_t n, float limit)
 {

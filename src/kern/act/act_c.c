@@ -74,6 +74,12 @@ static float sigmoid(float x)
     return 1.0f / (1.0f + exp_f32(-x));
 }
 
+void sigmoid_fwd_c(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = isnan(x[i]) ? x[i] : sigmoid(x[i]);
+}
+
 void swiglu_bwd_c(float *dgate, float *dup, const float *dy, const float *gate, const float *up,
                   size_t n, float limit)
 {

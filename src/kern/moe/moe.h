@@ -1,6 +1,7 @@
 /*
  * moe: which experts a token goes to, and with what weight (scalar only: it is a
- * few hundred operations per token).
+ * few hundred operations per token; for sigmoid scores of many rows at once there is act.h's
+ * sigmoid_fwd, which gives the same bits as moe_scores).
  *
  *   s = score(l)                     l f32 [n] router logits
  *   c = s + bias                     bias f32 [n] or NULL; selection only
@@ -33,11 +34,17 @@ struct moe_router {
     float scale;
 };
 
+/* moe_scores, then moe_choose. */
 void moe_route(uint32_t *ids, float *w, float *gap, const float *logits, const float *bias,
                const struct moe_router *r);
 
-/* s[0..n), the scores above; a NaN logit gives NaN, and to the others counts as -infinity. */
+/* s[0..n), the scores above; a NaN logit gives NaN, and to the others counts as -infinity.
+ * s may be logits. */
 void moe_scores(float *s, const float *logits, const struct moe_router *r);
+
+/* The choice and its weights from the scores s. */
+void moe_choose(uint32_t *ids, float *w, float *gap, const float *s, const float *bias,
+                const struct moe_router *r);
 
 /*
  * The gradient of w by the logits for the ids that were chosen (the choice itself has none,

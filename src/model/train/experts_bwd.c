@@ -109,7 +109,7 @@ static void route_bwd_range(void *arg, size_t begin, size_t end, int worker)
     (void)worker;
     for (size_t row = begin; row < end; row++)
         moe_route_bwd(k->t->d.router + row * r->n, k->t->d.mixing + row * r->top_k,
-                      k->ws->expert + row * r->top_k, k->t->scores + row * r->n, r);
+                      k->ws->expert + row * r->top_k, k->ws->router + row * r->n, r);
 }
 
 /* What reads z itself: the shared expert and the router, in this order; then the experts. */
@@ -175,7 +175,6 @@ void experts_backward(struct tape *t, const struct batch *b, const struct object
     pool_run(pool, t->n, ROW_GRAIN, pair_out_range, &k);
     down_backward(t, layer, dt, grads);
     gates_backward(t, layer);
-    router_scores(t, layer);
     pool_run(pool, t->n, ROW_GRAIN, route_bwd_range, &k);
     router_sums(t, b, o, layer, t->d.router, sums);
     inputs_backward(t, layer, grads);

@@ -2,7 +2,7 @@
 #include "model/train/tape.h"
 
 /* The entropy is a figure to watch: every ENTROPY_STEP-th token is enough. */
-enum { ROW_GRAIN = 8, ENTROPY_STEP = 8 };
+enum { ENTROPY_STEP = 8 };
 
 struct router_task {
     struct tape *t;
@@ -11,21 +11,6 @@ struct router_task {
     const struct workspace *ws;
     float *dlogits;
 };
-
-static void score_range(void *arg, size_t begin, size_t end, int worker)
-{
-    const struct router_task *k = arg;
-    const struct moe_router *r = &k->t->m->plan.router;
-    (void)worker;
-    for (size_t row = begin; row < end; row++)
-        moe_scores(k->t->scores + row * r->n, k->ws->router + row * r->n, r);
-}
-
-void router_scores(struct tape *t, uint32_t layer)
-{
-    struct router_task k = { .t = t, .ws = &t->ffn[layer] };
-    pool_run(t->m->pool, t->n, ROW_GRAIN, score_range, &k);
-}
 
 static double entropy_of(const float *scores, size_t used, uint32_t n)
 {
@@ -45,7 +30,7 @@ static void sequence_range(void *arg, size_t begin, size_t end, int worker)
     (void)worker;
     for (size_t s = begin; s < end; s++) {
         size_t first = s * k->b->context, used = k->b->used[s];
-        const float *scores = t->scores + first * r->n;
+        const float *scores = k->ws->router + first * r->n;
         const uint32_t *ids = k->ws->expert + first * r->top_k;
         uint64_t *load = t->seq_load + s * r->n;
         float *d = k->dlogits && k->o->balance != 0 ? k->dlogits + first * r->n : NULL;

@@ -196,7 +196,6 @@ static void carve_all(struct carver *c, struct tape *t)
     t->logits = floats(c, LOSS_ROWS, p->vocab);
     t->row_loss = carve(c, t->rows, sizeof(double));
     t->row_lse = carve(c, t->rows, sizeof(double));
-    t->scores = floats(c, t->rows, w.experts);
     t->seq_balance = carve(c, t->n_rows, sizeof(double));
     t->seq_entropy = carve(c, t->n_rows, sizeof(double));
     t->seq_load = carve(c, t->n_rows * w.experts, sizeof(uint64_t));

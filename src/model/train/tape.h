@@ -48,7 +48,6 @@ struct tape {
     struct acts_buf mtp_in;               /* [rows][2 hidden] both normed */
     float *logits;                        /* [LOSS_ROWS][vocab] */
     double *row_loss, *row_lse;           /* [rows] */
-    float *scores;                        /* [rows][experts] */
     double *seq_balance, *seq_entropy;    /* [n_rows] */
     uint64_t *seq_load;                   /* [n_rows][experts] */
     float *sn_back[ROPES_MAX];            /* minus the sines: the rotation back */
@@ -75,11 +74,8 @@ void experts_backward(struct tape *t, const struct batch *b, const struct object
                       uint32_t layer, const float *dt, struct weights *grads,
                       struct pass_sums *sums);
 
-/* The scores of a sparse layer's rows, into t->scores. */
-void router_scores(struct tape *t, uint32_t layer);
-
-/* After router_scores(): loads, entropy and balance loss; adds the loss's gradient to dlogits
- * [n][experts] unless it is NULL. */
+/* From a sparse layer's scores, which its workspace keeps: loads, entropy and balance loss; adds
+ * the loss's gradient to dlogits [n][experts] unless it is NULL. */
 void router_sums(struct tape *t, const struct batch *b, const struct objective *o,
                  uint32_t layer, float *dlogits, struct pass_sums *sums);
 

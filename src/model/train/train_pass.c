@@ -90,10 +90,8 @@ static void trunk_forward(struct tape *t, const struct batch *b, const struct ob
     pool_run(m->pool, t->n, ROW_GRAIN, start_range, &k);
     for (uint32_t i = 0; i < m->plan.n_layers; i++) {
         run_layer(t, i);
-        if (!t->backward && m->plan.layer[i].sparse) {
-            router_scores(t, i);
+        if (!t->backward && m->plan.layer[i].sparse)
             router_sums(t, b, o, i, NULL, sums);
-        }
     }
     finish(t, &t->main, &m->weights.norm);
 }
