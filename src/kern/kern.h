@@ -49,7 +49,6 @@
     X(roof_fma)         \
     X(roof_int8)        \
     X(quant_q8)         /* quant */ \
-    X(round_bf16)       /* quant */ \
     X(gemm_f32)         /* gemm: one per weight type */ \
     X(gemm_f16)         \
     X(gemm_q4_0)        \
@@ -68,8 +67,9 @@
     X(gemm_f32_dx)      /* gemm_bwd */ \
     X(gemm_f32_dw)
 
-/* These have a function of their own at level amx. */
+/* These have a function of their own at level amx: tiles, or AVX512_BF16. */
 #define KERNELS_TILES(X) \
+    X(round_bf16)       /* quant */ \
     X(attn_bwd_bf16)    /* attn  */ \
     X(roof_bf16)        /* roof  */ \
     X(gemm_bf16)        /* gemm  */ \

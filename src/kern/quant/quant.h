@@ -6,7 +6,8 @@
  *     q[i] = (int8) rint(x[i] * id)  (nearest even, -127..127);  sum[b] = sum of its q
  *     A block with amax < 2^-100 counts as zeros (127 / amax could overflow): d, q = 0.
  *     A NaN or infinity in a block makes d[b] NaN and its q 0: the result is NaN.
- * round_bf16: y[i] = x[i] rounded to bf16, nearest even.
+ * round_bf16: y[i] = x[i] rounded to bf16 as half_bits.h says: nearest even; denormals are
+ *     kept, whether the thread flushes them or not.
  */
 #ifndef KEXA_KERN_QUANT_H
 #define KEXA_KERN_QUANT_H
@@ -20,6 +21,6 @@ typedef void quant_q8_fn(int8_t *q, float *d, int32_t *sum, const float *x, size
 typedef void round_bf16_fn(bf16 *y, const float *x, size_t n);
 
 quant_q8_fn quant_q8_c, quant_q8_avx2, quant_q8_avx512;
-round_bf16_fn round_bf16_c, round_bf16_avx2, round_bf16_avx512;
+round_bf16_fn round_bf16_c, round_bf16_avx2, round_bf16_avx512, round_bf16_amx;
 
 #endif

@@ -27,24 +27,33 @@ void quant_q8_avx512(int8_t *q, float *d, int32_t *sum, const float *x, size_t k
         quant_q8_block(q + 32 * b, d + b, sum + b, x + 32 * b);
 }
 
-/* Nearest even by integers, as half_bits.h: denormals are kept whatever DAZ says. */
-static __m256i round_16(__m512i u)
+/* Nearest even by integers, as half_bits.h: denormals are kept whatever DAZ says.  The bf16
+ * stand in the low halves. */
+static __m512i round_16(__m512i u)
 {
-    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
-    __m512i r = _mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-    __m512i mag = _mm512_and_si512(u, _mm512_set1_epi32(0x7fffffff));
-    __mmask16 nan = _mm512_cmpgt_epu32_mask(mag, _mm512_set1_epi32(0x7f800000));
+    __m512i half = _mm512_add_epi32(u, _mm512_set1_epi32(0x7fff));
+    __mmask16 odd = _mm512_test_epi32_mask(u, _mm512_set1_epi32(0x10000));
+    __mmask16 nan = _mm512_fpclass_ps_mask(_mm512_castsi512_ps(u), 0x81);
+    __m512i r = _mm512_mask_sub_epi32(half, odd, half, _mm512_set1_epi32(-1));
     r = _mm512_mask_or_epi32(r, nan, u, _mm512_set1_epi32(0x400000));
-    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16));
+    return _mm512_srli_epi32(r, 16);
 }
 
 void round_bf16_avx512(bf16 *y, const float *x, size_t n)
 {
+    __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);    /* packs work per 128 bits */
     size_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        _mm256_storeu_si256((__m256i *)(y + i), round_16(_mm512_loadu_si512(x + i)));
-    for (; i < n; i++)
-        y[i] = f32_to_bf16(x[i]);
+    for (; i + 32 <= n; i += 32) {
+        __m512i a = round_16(_mm512_loadu_si512(x + i));
+        __m512i b = round_16(_mm512_loadu_si512(x + i + 16));
+        __m512i h = _mm512_permutexvar_epi64(order, _mm512_packus_epi32(a, b));
+        _mm512_storeu_si512(y + i, h);
+    }
+    for (; i < n; i += 16) {
+        __mmask16 m = n - i < 16 ? (__mmask16)((1u << (n - i)) - 1) : 0xffff;
+        __m512i r = round_16(_mm512_maskz_loadu_epi32(m, x + i));
+        _mm512_mask_cvtepi32_storeu_epi16(y + i, m, r);
+    }
 }
 
 #endif
