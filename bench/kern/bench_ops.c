@@ -95,6 +95,11 @@ static void run_rmsnorm_bwd(struct bench *b)
     b->k->rmsnorm_bwd(b->y, b->w, b->v, b->x, b->z, 1, b->n, 1e-5f);
 }
 
+static void run_scale_add_bwd(struct bench *b)
+{
+    b->k->scale_add_bwd(b->y, b->w, b->x, b->z, 0.5f, b->n);
+}
+
 static void run_swiglu_bwd(struct bench *b)
 {
     b->k->swiglu_bwd(b->y, b->w, b->v, b->x, b->z, b->n, 0);
@@ -169,6 +174,7 @@ static const struct op {
     { "rope_pair_fwd", run_rope_pair, 8 },
     { "kv_store f16",  run_kv_store,  6 },
     { "rmsnorm_bwd",   run_rmsnorm_bwd, 24 },
+    { "scale_add_bwd", run_scale_add_bwd, 12 },
     { "swiglu_bwd",    run_swiglu_bwd, 20 },
     { "geglu_bwd",     run_geglu_bwd, 20 },
     { "cross_entropy", run_cross_entropy, 8 },

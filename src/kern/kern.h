@@ -35,6 +35,7 @@
     X(softmax_fwd)      /* act   */ \
     X(sigmoid_fwd)      /* act   */ \
     X(rmsnorm_bwd)      /* norm  */ \
+    X(scale_add_bwd)    /* act   */ \
     X(swiglu_bwd)       /* act   */ \
     X(geglu_bwd)        /* act   */ \
     X(cross_entropy)    /* loss  */ \

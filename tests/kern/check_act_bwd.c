@@ -180,3 +180,55 @@ void check_geglu_bwd(struct tester *t)
     static const float none[] = { LIMIT_FREE };
     check(t, true, none, 1);
 }
+
+/* da: n/16 + 5 roundings of the sum of |dy x|. */
+static void one_scale_add(struct tester *t, size_t n, size_t skew, enum fill how)
+{
+    float *dy = t_floats(t, n, skew, how), *x = t_floats(t, n, skew / 2, how);
+    float *want = t_bytes(t, n * sizeof *want, 0), *dx = t_bytes(t, n * sizeof *dx, 8);
+    float a = t_value(t, how), want_da, da;
+    double want64[300], bound[300], dot = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        want64[i] = (double)a * (double)dy[i];
+        bound[i] = how == FILL_EXACT ? 0 : fabs(want64[i]) * 0x1.01p-24 + FLT_MIN;
+        dot += (double)dy[i] * (double)x[i];
+        size += fabs((double)dy[i] * (double)x[i]);
+    }
+    t->ref->scale_add_bwd(want, &want_da, dy, x, a, n);
+    t_near(t, want, want64, bound, n, "C level, dx");
+    size = how == FILL_EXACT ? 0 : size * ((double)n / 16 + 5) * 0x1.01p-24 + FLT_MIN;
+    t_near(t, &want_da, &dot, &size, 1, "C level, da");
+    t->k->scale_add_bwd(dx, &da, dy, x, a, n);
+    t_same(t, dx, want, n, "dx");
+    t_same(t, &da, &want_da, 1, "da");
+    float *dy2 = t_copy(t, dy, n);
+    t->k->scale_add_bwd(dy2, &da, dy2, x, a, n);
+    t_same(t, dy2, want, n, "dx = dy");
+    t_same(t, &da, &want_da, 1, "da, dx = dy");
+    t->k->scale_add_bwd(x, &da, dy, x, a, n);
+    t_same(t, x, want, n, "dx = x");
+    t_same(t, &da, &want_da, 1, "da, dx = x");
+}
+
+void check_scale_add_bwd(struct tester *t)
+{
+    for (const size_t *n = t_sizes; *n; n++)
+        for (int how = FILL_EXACT; how <= FILL_RANDOM; how++) {
+            t_case(t, "n=%zu fill=%d", *n, how);
+            one_scale_add(t, *n, *n % 4, (enum fill)how);
+            t_end(t);
+        }
+    t_case(t, "a product of -0, NaN, infinity, nothing");
+    float tiny[3] = { -1e-30f, 0, 1 }, small[3] = { 1e-30f, 1, 2 }, dx[3], da, want;
+    t->ref->scale_add_bwd(dx, &want, tiny, small, 1, 1);
+    t->k->scale_add_bwd(dx, &da, tiny, small, 1, 1);
+    t_same_bytes(t, &da, &want, sizeof da, "da");
+    tiny[1] = INFINITY;
+    t->k->scale_add_bwd(dx, &da, tiny, small, 0, 3);
+    t_true(t, isinf(da) && isnan(dx[1]), "infinity");
+    small[2] = NAN;
+    t->k->scale_add_bwd(dx, &da, tiny, small, 0, 3);
+    t_true(t, isnan(da) && dx[2] == 0, "NaN");
+    t->k->scale_add_bwd(NULL, &da, NULL, NULL, 1, 0);
+    t_true(t, da == 0 && !signbit(da), "n = 0");
+}

@@ -28,6 +28,9 @@
  *     dgate[i] = (dy u) (s fma(w, 1 - s, 1))     dup[i] = dy (g s)
  *     Beyond GELU_FLAT s is exactly 0 or 1, so the clamp only keeps w finite.
  * Where 1 - s cancels it is added to 1: the error of dgate is relative to |dy u| s.
+ *
+ * scale_add_bwd, for y += a x: dx[i] = a dy[i], overwritten; *da = sum_i dy[i] x[i] by fma in
+ *     the 16 chains and the tree of norm/chains.h, overwritten.  dx may be dy or x.
  */
 #ifndef KEXA_KERN_ACT_H
 #define KEXA_KERN_ACT_H
@@ -47,6 +50,8 @@ typedef void geglu_bwd_fn(float *dgate, float *dup, const float *dy, const float
                           const float *up, size_t n);
 typedef void add_fwd_fn(float *y, const float *x, size_t n);
 typedef void scale_add_fwd_fn(float *y, float a, const float *x, size_t n);
+typedef void scale_add_bwd_fn(float *dx, float *da, const float *dy, const float *x, float a,
+                              size_t n);
 typedef void softmax_fwd_fn(float *x, size_t n);
 typedef void sigmoid_fwd_fn(float *y, const float *x, size_t n);
 
@@ -54,6 +59,7 @@ swiglu_fwd_fn swiglu_fwd_c, swiglu_fwd_avx2, swiglu_fwd_avx512;
 add_fwd_fn add_fwd_c, add_fwd_avx2, add_fwd_avx512;
 geglu_fwd_fn geglu_fwd_c, geglu_fwd_avx2, geglu_fwd_avx512;
 scale_add_fwd_fn scale_add_fwd_c, scale_add_fwd_avx2, scale_add_fwd_avx512;
+scale_add_bwd_fn scale_add_bwd_c, scale_add_bwd_avx2, scale_add_bwd_avx512;
 softmax_fwd_fn softmax_fwd_c, softmax_fwd_avx2, softmax_fwd_avx512;
 sigmoid_fwd_fn sigmoid_fwd_c, sigmoid_fwd_avx2, sigmoid_fwd_avx512;
 swiglu_bwd_fn swiglu_bwd_c, swiglu_bwd_avx2, swiglu_bwd_avx512;

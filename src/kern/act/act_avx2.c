@@ -70,6 +70,29 @@ void scale_add_fwd_avx2(float *y, float a, const float *x, size_t n)
     }
 }
 
+/* n <= 8 elements of dx, their products added to half of the chains.  Where denormals are
+ * flushed a chain may hold -0, so the lanes past the end keep what they have. */
+static __m256 scale_add_part(float *dx, const float *dy, const float *x, float a, size_t n,
+                             __m256 chain)
+{
+    __m256 d = load_x8(dy, n), sum = _mm256_fmadd_ps(d, load_x8(x, n), chain);
+    store_x8(dx, _mm256_mul_ps(_mm256_set1_ps(a), d), n);
+    return n == 8 ? sum : _mm256_blendv_ps(chain, sum, _mm256_castsi256_ps(lanes_x8(n)));
+}
+
+void scale_add_bwd_avx2(float *dx, float *da, const float *dy, const float *x, float a, size_t n)
+{
+    __m256 low = _mm256_setzero_ps(), high = low;
+    for (size_t i = 0; i < n; i += 16) {
+        size_t left = n - i;
+        low = scale_add_part(dx + i, dy + i, x + i, a, left < 8 ? left : 8, low);
+        if (left > 8)
+            high = scale_add_part(dx + i + 8, dy + i + 8, x + i + 8, a,
+                                  left < 16 ? left - 8 : 8, high);
+    }
+    *da = chains_sum_x8(low, high);
+}
+
 /* exp(x - max) in place of n <= 8 elements, added to a half of the chains. */
 static __m256 exp_part(float *x, __m256 max, size_t n, __m256 chain)
 {

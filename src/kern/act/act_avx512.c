@@ -79,6 +79,24 @@ void scale_add_fwd_avx512(float *y, float a, const float *x, size_t n)
     }
 }
 
+/* Where denormals are flushed a chain may hold -0, so the last part adds nothing past the end. */
+void scale_add_bwd_avx512(float *dx, float *da, const float *dy, const float *x, float a,
+                          size_t n)
+{
+    __m512 k = _mm512_set1_ps(a), c = _mm512_setzero_ps();
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m512 d = _mm512_loadu_ps(dy + i);
+        c = _mm512_fmadd_ps(d, _mm512_loadu_ps(x + i), c);
+        _mm512_storeu_ps(dx + i, _mm512_mul_ps(k, d));
+    }
+    __mmask16 m = lanes_x16(n - i);
+    __m512 d = _mm512_maskz_loadu_ps(m, dy + i);
+    c = _mm512_mask3_fmadd_ps(d, _mm512_maskz_loadu_ps(m, x + i), c, m);
+    _mm512_mask_storeu_ps(dx + i, m, _mm512_mul_ps(k, d));
+    *da = chains_sum_x16(c);
+}
+
 void softmax_fwd_avx512(float *x, size_t n)
 {
     __m512 max = _mm512_set1_ps(row_max_x16(x, n)), chain = _mm512_setzero_ps();

@@ -57,6 +57,16 @@ void scale_add_fwd_c(float *y, float a, const float *x, size_t n)
         y[i] = fmaf(a, x[i], y[i]);
 }
 
+void scale_add_bwd_c(float *dx, float *da, const float *dy, const float *x, float a, size_t n)
+{
+    float c[CHAINS] = { 0 };
+    for (size_t i = 0; i < n; i++) {
+        c[i % CHAINS] = fmaf(dy[i], x[i], c[i % CHAINS]);
+        dx[i] = a * dy[i];
+    }
+    *da = chains_sum(c);
+}
+
 void softmax_fwd_c(float *x, size_t n)
 {
     float max = row_max(x, n), c[CHAINS] = { 0 };

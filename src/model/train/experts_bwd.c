@@ -7,7 +7,7 @@
 
 #include "model/linear_bwd.h"
 
-enum { ROW_GRAIN = 8, DOT_CHAINS = 16 };
+enum { ROW_GRAIN = 8 };
 
 struct moe_bwd_task {
     struct tape *t;
@@ -19,20 +19,6 @@ struct moe_bwd_task {
     const float *dact, *gate, *up;
 };
 
-static float dot(const float *a, const float *b, size_t n)
-{
-    float c[DOT_CHAINS] = { 0 }, sum = 0;
-    size_t i = 0;
-    for (; i + DOT_CHAINS <= n; i += DOT_CHAINS)
-        for (size_t j = 0; j < DOT_CHAINS; j++)
-            c[j] += a[i + j] * b[i + j];
-    for (size_t j = 0; i < n; i++, j++)
-        c[j] += a[i] * b[i];
-    for (size_t j = 0; j < DOT_CHAINS; j++)
-        sum += c[j];
-    return sum;
-}
-
 /* Gradients of every pair's output and of its mixing weight. */
 static void pair_out_range(void *arg, size_t begin, size_t end, int worker)
 {
@@ -43,10 +29,8 @@ static void pair_out_range(void *arg, size_t begin, size_t end, int worker)
     for (size_t i = begin * top_k; i < end * top_k; i++) {
         const float *dy = k->dt + i / top_k * hidden;
         size_t at = k->ws->pair[i] * hidden;
-        float *d = t->d.pair_out + at, w = k->ws->mixing[i];
-        for (size_t j = 0; j < hidden; j++)
-            d[j] = w * dy[j];
-        t->d.mixing[i] = dot(dy, k->ws->pair_out + at, hidden);
+        t->m->kern->scale_add_bwd(t->d.pair_out + at, t->d.mixing + i, dy, k->ws->pair_out + at,
+                                  k->ws->mixing[i], hidden);
     }
 }
 
