@@ -2,8 +2,9 @@
  * gemm_outer: c[r][j] += sum_i a(r, i) * b(i, j), which all three products of training are, for
  * registers of any width.  Lanes are columns j; each output is its own chain over i.
  *
- * Whoever includes this has defined what gemm_outer_block.h wants, and vec_from_bf16.  Panels of
- * two registers of columns wait in the second cache as floats, a block's rows in the first.
+ * Whoever includes this has defined what gemm_outer_block.h wants, and vec_from_bf16.  Both
+ * operands are packed as floats: 256 i of a few hundred rows of a wait in the second cache and
+ * stream past two registers of columns of b in the first.
  */
 #ifndef KEXA_KERN_GEMM_OUTER_H
 #define KEXA_KERN_GEMM_OUTER_H
@@ -15,9 +16,11 @@
 #include "kern/gemm/gemm_bwd.h"
 #include "kern/gemm/gemm_outer_block.h"
 
+enum { STRIPS = 16 };
+
 static _Thread_local struct {
-    _Alignas(64) float b[PANELS][DEPTH * WIDTH];
-    _Alignas(64) float a[DEPTH * A_GAP];
+    _Alignas(64) float b[DEPTH * WIDTH];
+    _Alignas(64) float a[STRIPS][DEPTH * A_GAP];
 } scratch;
 
 struct outer {
@@ -32,11 +35,13 @@ struct outer {
     bool turned;
 };
 
-/* Columns [j, j + cols), whose b is in scratch.b for i in [i, i + n). */
+/* i in [i, i + n) of `count` strips of rows, which are in scratch.a, and of columns [j, j + width),
+ * which are in scratch.b. */
 struct outer_part {
     const struct outer *g;
-    size_t i, n, j, cols;
-    bool zero;
+    size_t i, n, j, width;
+    struct { size_t r, rows; } strip[STRIPS];
+    size_t count;
 };
 
 static inline size_t whole_steps(size_t n)
@@ -62,92 +67,42 @@ static inline void widen_bf16(float *to, const void *p, size_t n)
 
 typedef void widen_fn(float *to, const void *p, size_t n);
 
-/* Rows [r, r + rows) of a, as the part wants them: along i (dx) or i by i (dw). */
-static inline void pack_a(struct outer_block *p, const struct outer_part *at, size_t r,
-                          size_t rows, size_t size, widen_fn *widen)
+/* Rows [r, r + rows) of a: along i (dx, y) or i by i (dw). */
+static inline void pack_a(float *to, const struct outer_part *at, size_t r, size_t rows,
+                          size_t size, widen_fn *widen)
 {
     const struct outer *g = at->g;
     const uint8_t *a = (const uint8_t *)g->a + (r * g->a_row + at->i * g->a_step) * size;
     size_t padded = whole_steps(at->n);
     bool along = g->a_step == 1;
-    p->row = along ? LINE : 1;
-    p->step = along ? 1 : A_GAP;
     for (size_t q = 0; along && q < rows; q++) {
-        widen(scratch.a + q * LINE, a + q * g->a_row * size, at->n);
-        memset(scratch.a + q * LINE + at->n, 0, (padded - at->n) * sizeof(float));
+        widen(to + q * LINE, a + q * g->a_row * size, at->n);
+        memset(to + q * LINE + at->n, 0, (padded - at->n) * sizeof *to);
     }
     bool wide = g->rows - r >= A_GAP;     /* as many as A_GAP are there: no tail, no call */
     for (size_t i = 0; !along && i < at->n; i++)
         if (wide)
-            widen(scratch.a + i * A_GAP, a + i * g->a_step * size, A_GAP);
+            widen(to + i * A_GAP, a + i * g->a_step * size, A_GAP);
         else
-            widen(scratch.a + i * A_GAP, a + i * g->a_step * size, rows);
+            widen(to + i * A_GAP, a + i * g->a_step * size, rows);
     if (!along)
-        memset(scratch.a + at->n * A_GAP, 0, (padded - at->n) * A_GAP * sizeof(float));
+        memset(to + at->n * A_GAP, 0, (padded - at->n) * A_GAP * sizeof *to);
 }
 
-/* Calls block for all panels of `rows` rows from row r on. */
-#define OUTER_ROWS(type, size, rows)                                                         \
-    static void rows_##type##_##rows(const struct outer_part *at, size_t r)                  \
-    {                                                                                        \
-        const struct outer *g = at->g;                                                       \
-        struct outer_block p = { .c_stride = g->c_stride, .a = scratch.a, .zero = at->zero,  \
-                                 .n = at->n };                                               \
-        pack_a(&p, at, r, rows, size, widen_##type);                                         \
-        for (size_t j = 0; j < at->cols; j += WIDTH) {                                       \
-            size_t width = at->cols - j;                                                     \
-            p.c = g->c + r * g->c_stride + at->j + j;                                        \
-            p.b = scratch.b[j / WIDTH];                                                      \
-            p.some[0] = vec_some(width);                                                     \
-            p.some[1] = vec_some(width > LANES ? width - LANES : 0);                         \
-            block_##type(&p, rows);                                                          \
-        }                                                                                    \
-    }
-
-OUTER_ROWS(f32, 4, F32_ROWS)
-OUTER_ROWS(f32, 4, F32_FEW)
-OUTER_ROWS(f32, 4, 1)
-OUTER_ROWS(bf16, 2, BF16_ROWS)
-OUTER_ROWS(bf16, 2, 1)
-
-static void all_rows_f32(const struct outer_part *at)
-{
-    size_t r = 0, rows = at->g->rows;
-    for (; r + F32_ROWS <= rows; r += F32_ROWS)
-        rows_f32_F32_ROWS(at, r);
-    for (; r + F32_FEW <= rows; r += F32_FEW)
-        rows_f32_F32_FEW(at, r);
-    for (; r < rows; r++)
-        rows_f32_1(at, r);
-}
-
-static void all_rows_bf16(const struct outer_part *at)
-{
-    size_t r = 0, rows = at->g->rows;
-    for (; r + BF16_ROWS <= rows; r += BF16_ROWS)
-        rows_bf16_BF16_ROWS(at, r);
-    for (; r < rows; r++)
-        rows_bf16_1(at, r);
-}
-
-typedef void rows_fn(const struct outer_part *at);
-
-/* b's rows as panels of floats; zeros beside them, and below up to a whole step. */
+/* b's rows as a panel of floats; zeros beside them, and below up to a whole step. */
 static inline void pack_b(const struct outer_part *at, size_t size, widen_fn *widen)
 {
     const uint8_t *b = at->g->b + at->i * at->g->b_bytes + at->j * size;
-    for (size_t i = 0; i < whole_steps(at->n); i++, b += at->g->b_bytes)
-        for (size_t j = 0; j < at->cols; j += WIDTH) {
-            float *to = scratch.b[j / WIDTH] + i * WIDTH;
-            size_t width = at->cols - j < WIDTH ? at->cols - j : WIDTH;
-            if (i < at->n && width == WIDTH) {
-                widen(to, b + j * size, WIDTH);
-                continue;
-            }
-            memset(to, 0, WIDTH * sizeof *to);
-            if (i < at->n)
-                widen(to, b + j * size, width);
+    float *to = scratch.b;
+    for (size_t i = 0; i < whole_steps(at->n); i++, b += at->g->b_bytes, to += WIDTH) {
+        if (i < at->n && at->width == WIDTH) {
+            widen(to, b, WIDTH);
+            continue;
         }
+        memset(to, 0, WIDTH * sizeof *to);
+        if (i < at->n)
+            widen(to, b, at->width);
+    }
 }
 
 /* 16 bytes of LANES rows of b, as floats: lane r of line i at to[i * WIDTH] is row r's. */
@@ -158,36 +113,102 @@ static inline void turn_b(const struct outer_part *at, size_t size, widen_fn *wi
 {
     const struct outer *g = at->g;
     const uint8_t *b = g->b + at->j * g->b_bytes + at->i * size;
-    size_t many = 16 / size, wide = at->cols / LANES * LANES, whole = at->n / many * many;
-    float line[16];
+    size_t many = 16 / size, wide = at->width / LANES * LANES, whole = at->n / many * many;
     for (size_t j = 0; j < wide; j += LANES)
         for (size_t i = 0; i < whole; i += many)
-            turn(scratch.b[j / WIDTH] + i * WIDTH + j % WIDTH, b + j * g->b_bytes + i * size,
-                 g->b_bytes);
-    for (size_t j = 0; j < (at->cols + WIDTH - 1) / WIDTH * WIDTH; j++)
+            turn(scratch.b + i * WIDTH + j, b + j * g->b_bytes + i * size, g->b_bytes);
+    for (size_t j = 0; j < WIDTH; j++)
         for (size_t i = j < wide ? whole : 0; i < whole_steps(at->n); i++) {
-            if (i < at->n && j < at->cols)
-                widen(line, b + j * g->b_bytes + i * size, 1);
-            else
-                line[0] = 0;
-            scratch.b[j / WIDTH][i * WIDTH + j % WIDTH] = line[0];
+            float *to = scratch.b + i * WIDTH + j;
+            *to = 0;
+            if (i < at->n && j < at->width)
+                widen(to, b + j * g->b_bytes + i * size, 1);
         }
 }
 
-static inline void outer_run(const struct outer *g, size_t size, widen_fn *widen, turn_fn *turn,
-                             rows_fn *rows)
+/* A type's sizes and functions; all inlined. */
+struct outer_type {
+    size_t size, rows, few;               /* bytes of an element; rows of a block, of a small one */
+    widen_fn *widen;
+    turn_fn *turn;
+    void (*block)(const struct outer_block *p, size_t rows, bool along);
+};
+
+/* As many strips from row r on as scratch.a holds; gives the row after them. */
+static inline __attribute__((always_inline)) size_t pack_strips(struct outer_part *at, size_t r,
+                                                                const struct outer_type *t)
 {
-    for (size_t j = 0; j < g->cols; j += COLS)
-        for (size_t i = 0; i < g->depth || (g->from_zero && i == 0); i += DEPTH) {
-            struct outer_part at = { .g = g, .i = i, .j = j, .zero = g->from_zero && i == 0 };
-            at.n = g->depth - i < DEPTH ? g->depth - i : DEPTH;
-            at.cols = g->cols - j < COLS ? g->cols - j : COLS;
-            if (g->turned)
-                turn_b(&at, size, widen, turn);
-            else
-                pack_b(&at, size, widen);
-            rows(&at);
+    size_t all = at->g->rows;
+    for (at->count = 0; r < all && at->count < STRIPS; at->count++) {
+        size_t rows = all - r >= t->rows ? t->rows : all - r >= t->few ? t->few : 1;
+        pack_a(scratch.a[at->count], at, r, rows, t->size, t->widen);
+        at->strip[at->count].r = r;
+        at->strip[at->count].rows = rows;
+        r += rows;
+    }
+    return r;
+}
+
+/* The strips by one panel of columns. */
+static inline __attribute__((always_inline)) void run_strips(const struct outer_part *at,
+                                                             const struct outer_type *t,
+                                                             bool along)
+{
+    const struct outer *g = at->g;
+    struct outer_block p = { .c_stride = g->c_stride, .b = scratch.b, .n = at->n,
+                             .zero = g->from_zero && at->i == 0 };
+    p.some[0] = vec_some(at->width);
+    p.some[1] = vec_some(at->width > LANES ? at->width - LANES : 0);
+    for (size_t k = 0; k < at->count; k++) {
+        p.c = g->c + at->strip[k].r * g->c_stride + at->j;
+        p.a = scratch.a[k];
+        for (size_t q = 0; k + 1 < at->count && q < at->strip[k + 1].rows; q++) {
+            const float *next = p.c + (at->strip[k].rows + q) * g->c_stride;
+            __builtin_prefetch(next);
+            __builtin_prefetch(next + at->width - 1);
         }
+        if (at->strip[k].rows == t->rows)
+            t->block(&p, t->rows, along);
+        else if (at->strip[k].rows == t->few)
+            t->block(&p, t->few, along);
+        else
+            t->block(&p, 1, along);
+    }
+}
+
+static inline __attribute__((always_inline)) void outer_run(const struct outer *g,
+                                                            const struct outer_type *t)
+{
+    for (size_t i = 0; i < g->depth || (g->from_zero && i == 0); i += DEPTH) {
+        struct outer_part at = { .g = g, .i = i };
+        at.n = g->depth - i < DEPTH ? g->depth - i : DEPTH;
+        for (size_t r = 0; r < g->rows;) {
+            r = pack_strips(&at, r, t);
+            for (at.j = 0; at.j < g->cols; at.j += WIDTH) {
+                at.width = g->cols - at.j < WIDTH ? g->cols - at.j : WIDTH;
+                if (g->turned)
+                    turn_b(&at, t->size, t->widen, t->turn);
+                else
+                    pack_b(&at, t->size, t->widen);
+                if (g->a_step == 1)
+                    run_strips(&at, t, true);
+                else
+                    run_strips(&at, t, false);
+            }
+        }
+    }
+}
+
+static void outer_run_f32(const struct outer *g)
+{
+    static const struct outer_type t = { 4, F32_ROWS, F32_FEW, widen_f32, turn_f32, block_f32 };
+    outer_run(g, &t);
+}
+
+static void outer_run_bf16(const struct outer *g)
+{
+    static const struct outer_type t = { 2, BF16_ROWS, 1, widen_bf16, turn_bf16, block_bf16 };
+    outer_run(g, &t);
 }
 
 /* The products of a level; gemm_<type>_rows is gemm_<type>. */
@@ -198,7 +219,7 @@ static inline void outer_run(const struct outer *g, size_t size, widen_fn *widen
     {                                                                                        \
         struct outer g = { y, y_stride, x->member, k, 1, w, row_bytes, rows, k, n, true,     \
                            true };                                                           \
-        outer_run(&g, sizeof(element), widen_##type, turn_##type, all_rows_##type);          \
+        outer_run_##type(&g);                                                                \
     }                                                                                        \
     void gemm_##type##_dx_##level(float *dx, size_t dx_stride, const element *dy,            \
                                   size_t dy_stride, const void *w, size_t row_bytes,         \
@@ -206,7 +227,7 @@ static inline void outer_run(const struct outer *g, size_t size, widen_fn *widen
     {                                                                                        \
         struct outer g = { dx, dx_stride, dy, dy_stride, 1, w, row_bytes, rows, n, k, !add,  \
                            false };                                                          \
-        outer_run(&g, sizeof(element), widen_##type, turn_##type, all_rows_##type);          \
+        outer_run_##type(&g);                                                                \
     }                                                                                        \
     void gemm_##type##_dw_##level(float *dw, size_t dw_stride, const element *dy,            \
                                   size_t dy_stride, const element *x, size_t x_stride,       \
@@ -214,7 +235,7 @@ static inline void outer_run(const struct outer *g, size_t size, widen_fn *widen
     {                                                                                        \
         struct outer g = { dw, dw_stride, dy, 1, dy_stride, (const uint8_t *)x,              \
                            x_stride * sizeof *x, n, rows, k, false, false };                 \
-        outer_run(&g, sizeof(element), widen_##type, turn_##type, all_rows_##type);          \
+        outer_run_##type(&g);                                                                \
     }
 
 #endif

@@ -63,7 +63,7 @@ static inline void vec_store_some(SOME some, float *p, VEC v)
     _mm256_maskstore_ps(p, some, v);
 }
 
-#include "kern/gemm/gemm_outer.h"
+#include "kern/gemm/gemm_outer_block.h"
 
 static inline void turn_f32(float *to, const uint8_t *b, size_t bytes)
 {
@@ -85,6 +85,8 @@ static inline void turn_bf16(float *to, const uint8_t *b, size_t bytes)
         _mm256_storeu_si256(odd, _mm256_and_si256(v[i], upper));
     }
 }
+
+#include "kern/gemm/gemm_outer.h"
 
 GEMM_OUTER(f32, float, f32, avx2)
 GEMM_OUTER(bf16, bf16, bf16, avx2)

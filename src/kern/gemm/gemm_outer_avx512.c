@@ -62,7 +62,7 @@ static inline void vec_store_some(SOME some, float *p, VEC v)
     _mm512_mask_storeu_ps(p, some, v);
 }
 
-#include "kern/gemm/gemm_outer.h"
+#include "kern/gemm/gemm_outer_block.h"
 
 static inline void turn_f32(float *to, const uint8_t *b, size_t bytes)
 {
@@ -82,6 +82,8 @@ static inline void turn_bf16(float *to, const uint8_t *b, size_t bytes)
         _mm512_storeu_si512(to + (2 * i + 1) * WIDTH, _mm512_and_si512(v[i], upper));
     }
 }
+
+#include "kern/gemm/gemm_outer.h"
 
 GEMM_OUTER(f32, float, f32, avx512)
 GEMM_OUTER(bf16, bf16, bf16, avx512)

@@ -12,15 +12,16 @@
 #include <stddef.h>
 
 enum {
-    WIDTH = 2 * LANES, DEPTH = 256, STEP = 32, PANELS = 128 / WIDTH, COLS = PANELS * WIDTH,
-    LINE = DEPTH + 16,                    /* not all rows on the same cache lines */
-    A_GAP = 16                            /* at least LANES and any block's rows */
+    WIDTH = 2 * LANES, DEPTH = 256, STEP = 32,
+    A_GAP = 16,                           /* at least LANES and any block's rows */
+    LINE = DEPTH + 16                     /* not all rows on the same cache lines */
 };
 
-/* A block of c, of which `some` columns exist; a(q, i) is a[q * row + i * step]. */
+/* A block of c, of which `some` columns exist.  Of a, row by row LINE floats apart (along), or i
+ * by i A_GAP apart: constants where they are used, or addresses would take up registers. */
 struct outer_block {
     float *c;
-    size_t c_stride, n, row, step;
+    size_t c_stride, n;
     const float *a, *b;
     bool zero;
     SOME some[2];
@@ -38,12 +39,12 @@ static inline void store_sums(const struct outer_block *p, float *c, const VEC *
     vec_store_some(p->some[1], c + LANES, from[1]);
 }
 
-/* `rows` (a constant) rows. */
+/* `rows` rows; both are constants. */
 static inline __attribute__((always_inline)) void block_f32(const struct outer_block *p,
-                                                            size_t rows)
+                                                            size_t rows, bool along)
 {
     const float *a = p->a, *b = p->b;
-    size_t row = p->row, step = p->step;
+    size_t row = along ? LINE : 1, step = along ? 1 : A_GAP;
     VEC sum[F32_ROWS][2];
 #pragma GCC unroll 16
     for (size_t q = 0; q < rows; q++)
@@ -62,13 +63,12 @@ static inline __attribute__((always_inline)) void block_f32(const struct outer_b
         store_sums(p, p->c + q * p->c_stride, sum[q]);
 }
 
-/* sum += e + o over one step; `rows` (a constant) rows. */
-static inline __attribute__((always_inline)) void step_bf16(VEC sum[][2],
-                                                            const struct outer_block *p,
-                                                            const float *a, const float *b,
-                                                            size_t rows)
+/* sum += e + o over one step. */
+static inline __attribute__((always_inline)) void step_bf16(VEC sum[][2], const float *a,
+                                                            const float *b, size_t rows,
+                                                            bool along)
 {
-    size_t row = p->row, step = p->step;
+    size_t row = along ? LINE : 1, step = along ? 1 : A_GAP;
     VEC e[BF16_ROWS][2], o[BF16_ROWS][2];
 #pragma GCC unroll 8
     for (size_t q = 0; q < rows; q++)
@@ -94,13 +94,13 @@ static inline __attribute__((always_inline)) void step_bf16(VEC sum[][2],
 
 /* As block_f32, in the bf16 class. */
 static inline __attribute__((always_inline)) void block_bf16(const struct outer_block *p,
-                                                             size_t rows)
+                                                             size_t rows, bool along)
 {
     VEC sum[BF16_ROWS][2];
     for (size_t q = 0; q < rows; q++)
         load_sums(sum[q], p, p->c + q * p->c_stride);
     for (size_t i = 0; i < p->n; i += STEP)
-        step_bf16(sum, p, p->a + i * p->step, p->b + i * WIDTH, rows);
+        step_bf16(sum, p->a + i * (along ? 1 : A_GAP), p->b + i * WIDTH, rows, along);
     for (size_t q = 0; q < rows; q++)
         store_sums(p, p->c + q * p->c_stride, sum[q]);
 }
