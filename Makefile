@@ -78,6 +78,10 @@ $(BUILD)/bench/bench_training: $(BUILD)/bench/train/bench_training.o $(BUILD)/li
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# Encoding: needs a tokenizer and text, so it is built here and run by hand.
+$(BUILD)/bench/bench_encode: $(BUILD)/bench/text/bench_encode.o $(BUILD)/libkexa.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 bench: $(BENCHES)
 	@for b in $(BENCHES); do echo "== $$b"; $$b || exit 1; done
 

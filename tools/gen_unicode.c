@@ -7,6 +7,9 @@
  * page_of[cp >> 8] numbers one of the distinct 256-byte pages.  Categories and
  * decompositions come from utf8proc; the 25 White_Space code points are listed here
  * because utf8proc has no property for them (Unicode PropList.txt).
+ *
+ * unicode_block_class[] answers for all 64 characters that share the first two of three
+ * UTF-8 bytes at once, where they have one class: most Hangul, Han and Kana.
  */
 #include "text/unicode.h"
 
@@ -112,6 +115,17 @@ static unsigned print_pages(uint8_t page_of[N_PAGES])
     return n;
 }
 
+/* The class of every code point from cp to cp + 63, or UC_MIXED. */
+static unsigned class_of_block(uint32_t cp)
+{
+    if (cp < 0x800 || (cp >= 0xD800 && cp <= 0xDFFF))
+        return UC_MIXED;                  /* no well-formed three bytes */
+    for (unsigned i = 1; i < 64; i++)
+        if (class_of[cp + i] != class_of[cp])
+            return UC_MIXED;
+    return class_of[cp];
+}
+
 int main(void)
 {
     static uint8_t page_of[N_PAGES];
@@ -125,6 +139,9 @@ int main(void)
     printf("const uint8_t unicode_page_of[%d] = {\n", N_PAGES);
     for (int i = 0; i < N_PAGES; i++)
         printf("%u%s", (unsigned)page_of[i], i % 32 == 31 ? ",\n" : ",");
+    printf("};\nconst uint8_t unicode_block_class[1024] = {\n");
+    for (uint32_t i = 0; i < 1024; i++)
+        printf("%u%s", class_of_block(i * 64), i % 32 == 31 ? ",\n" : ",");
     printf("};\n");
     return ferror(stdout) || fflush(stdout);
 }

@@ -36,6 +36,7 @@ bool added_put(struct added *a, struct bytes text, struct added_token tok, struc
     if (!keep_token(a, tok))
         return out_of_memory(err);
     a->first[text.at[0]] = true;
+    a->any_user |= !(tok.flags & ADDED_CONTROL);
     uint32_t node = 0;
     for (size_t i = 0; i < text.len; i++) {
         const struct pair_slot *s = pair_map_find(&a->trie, node, text.at[i]);
@@ -124,8 +125,11 @@ bool added_next(const struct added *a, struct added_walk *w, struct bytes *befor
     if (w->given > n || (w->given == n && w->given > 0))
         return false;
     *id = NO_TOKEN;
-    for (size_t at = w->looked, len = 0; a->n && at < n; at++) {
-        uint32_t k = a->first[w->text.at[at]] ? longest_at(a, w->text, at, &len) : NO_INDEX;
+    bool any = w->parse_control ? a->n > 0 : a->any_user;
+    for (size_t at = w->looked, len = 0; any && at < n; at++) {
+        while (at < n && !a->first[w->text.at[at]])
+            at++;
+        uint32_t k = at < n ? longest_at(a, w->text, at, &len) : NO_INDEX;
         if (k == NO_INDEX)
             continue;
         size_t start = at, stop = at + len;

@@ -25,6 +25,7 @@ struct added {
     struct added_token *tok;
     uint32_t n, cap;
     bool first[256];
+    bool any_user;                        /* some are no control tokens */
 };
 
 bool added_put(struct added *a, struct bytes text, struct added_token tok, struct err *err);

@@ -23,9 +23,9 @@ bool bpe_init(struct bpe *b, const struct vocab *v, size_t n_merges, struct err 
     while (n_slots < (size_t)v->n * 2)
         n_slots *= 2;
     *b = (struct bpe){ .vocab = v, .whole_mask = n_slots - 1, .unk = NO_TOKEN };
+    b->stage_two = UINT32_MAX;
     b->whole = mem_take(n_slots, sizeof *b->whole);
-    b->whole_state = mem_take(v->n + 1, sizeof *b->whole_state);
-    if (!b->whole || !b->whole_state || !pair_map_init(&b->merges, n_merges)) {
+    if (!b->whole || !pair_map_init(&b->merges, n_merges)) {
         bpe_release(b);
         return fail(err, ERR_MEMORY, "no memory for %zu merges", n_merges);
     }
@@ -43,8 +43,9 @@ bool bpe_init(struct bpe *b, const struct vocab *v, size_t n_merges, struct err 
 void bpe_release(struct bpe *b)
 {
     mem_give(b->whole);
-    mem_give((void *)b->whole_state);
+    mem_give(b->start);
     pair_map_release(&b->merges);
+    pair_map_release(&b->later);
     spm_release(&b->spm);
     *b = (struct bpe){ 0 };
 }
@@ -89,99 +90,12 @@ struct pair_slot *bpe_take_merges(const struct bpe *b)
     return all;
 }
 
-enum { MIN_CACHED_TEXT = 2048, MAX_CACHE_LINES = 1 << 15 };
-
-void bpe_scratch_init(struct bpe_scratch *s, size_t text_len)
-{
-    size_t n = 256;
-    *s = (struct bpe_scratch){ 0 };
-    if (text_len < MIN_CACHED_TEXT)
-        return;
-    while (n < MAX_CACHE_LINES && n < text_len / 8)
-        n *= 2;
-    s->cache = mem_take(n, sizeof *s->cache);
-    s->cache_mask = n - 1;
-}
-
-void bpe_scratch_release(struct bpe_scratch *s)
-{
-    mem_give(s->sym);
-    mem_give(s->heap);
-    mem_give(s->cache);
-    *s = (struct bpe_scratch){ 0 };
-}
-
-/*
- * Tokens that hold the end of one word and the start of the next have in their bytes a
- * space after something that is no space.  So does a text where it may be cut.
- */
-static bool is_cut(const uint8_t *at)
-{
-    return at[0] == ' ' && at[-1] > ' ';
-}
-
-static bool crosses_words(struct bytes b)
-{
-    for (size_t i = 1; i < b.len; i++)
-        if (is_cut(b.at + i))
-            return true;
-    return false;
-}
-
-/*
- * Whether no merge of rank below `stage_two` uses what a later merge makes.  An added
- * token is never taken for what merges make: its bytes are not those of its parts.
- */
-static bool stages_apart(const struct bpe *b, uint32_t stage_two, uint8_t *late)
-{
-    const struct pair_map *m = &b->merges;
-    for (uint64_t i = 0; i <= m->mask; i++) {
-        if (m->slot[i].key == PAIR_EMPTY)
-            continue;
-        if (b->vocab->tok[m->slot[i].b].added)
-            return false;
-        late[m->slot[i].b] |= m->slot[i].a >= stage_two;
-    }
-    for (uint64_t i = 0; i <= m->mask; i++) {
-        uint64_t key = m->slot[i].key;
-        if (key != PAIR_EMPTY && m->slot[i].a < stage_two &&
-            (late[key >> 32] || late[key & UINT32_MAX]))
-            return false;
-    }
-    return true;
-}
-
-bool bpe_finish(struct bpe *b, struct err *err)
-{
-    const struct pair_map *m = &b->merges;
-    uint32_t stage_two = UINT32_MAX;
-    for (uint64_t i = 0; i <= m->mask; i++)
-        if (m->slot[i].key != PAIR_EMPTY && m->slot[i].a < stage_two &&
-            crosses_words(vocab_bytes(b->vocab, m->slot[i].b)))
-            stage_two = m->slot[i].a;
-    if (stage_two == UINT32_MAX || stage_two < b->n_merges / 2)
-        return true;
-    for (int byte = 0; byte < 256; byte++)
-        if (b->vocab->byte_id[byte] == NO_TOKEN)
-            return true;
-    uint8_t *late = mem_take(b->vocab->n, 1);
-    if (!late)
-        return fail(err, ERR_MEMORY, "no memory to look at %u merges", b->n_merges);
-    if (stages_apart(b, stage_two, late))
-        b->stage_two = stage_two;
-    mem_give(late);
-    return true;
-}
-
 /* Appends one symbol for each byte that has a token, or for each character. */
-static bool put_symbols(const struct bpe *b, struct bytes piece, struct ids *out,
-                        struct err *err)
+static void put_symbols(const struct bpe *b, struct bytes piece, struct ids *out)
 {
-    if (!ids_reach(out, piece.len))
-        return fail(err, ERR_MEMORY, "no memory for the tokens of %zu bytes", piece.len);
     if (b->vocab->chars) {
         bpe_put_chars(b, piece, out);
-        return true;
+        return;
     }
     for (size_t i = 0; i < piece.len; i++) {
         int64_t k = b->vocab->byte_id[piece.at[i]];
@@ -190,113 +104,106 @@ static bool put_symbols(const struct bpe *b, struct bytes piece, struct ids *out
         if (k != NO_TOKEN)
             out->at[out->n++] = (uint32_t)k;
     }
-    return true;
 }
 
-/* Where the word that starts at `at` ends. */
-static const uint8_t *end_of_word(const uint8_t *at, const uint8_t *end)
+static bool reach(struct ids *out, struct bytes piece, struct err *err)
 {
-    for (at++; at < end && !is_cut(at); at++)
-        ;
-    return at;
+    return ids_reach(out, piece.len) ||
+           fail(err, ERR_MEMORY, "no memory for the tokens of %zu bytes", piece.len);
 }
 
-static void put_line(struct ids *out, const struct bpe_line *line)
+/* Adds the token that has the bytes of the whole piece, if there is one. */
+static bool put_whole(const struct bpe *b, struct bytes piece, struct ids *out)
 {
-    if (out->cap - out->n < 8) {
-        for (unsigned i = 0; i < line->n; i++)
-            ids_put(out, line->id[i]);
-        return;
-    }
-    memcpy(out->at + out->n, line->id, sizeof line->id);   /* the tail is overwritten next */
-    out->n += line->n;
+    uint32_t id1 = find_whole(b, piece, hash_bytes(piece, 0))->id1;
+    if (id1)
+        ids_put(out, id1 - 1);
+    return id1;
 }
 
-static void keep_line(struct bpe_line *line, uint8_t tag, struct bytes piece,
-                      const struct ids *out, size_t before)
+bool bpe_encode_plain(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
+                      struct ids *out, struct err *err)
 {
-    size_t n = out->n - before;
-    if (out->failed || !n || n > sizeof line->id / sizeof *line->id)
-        return;
-    line->n = (uint8_t)n;
-    line->tag = tag;
-    memcpy(line->id, out->at + before, n * sizeof *line->id);
-    memcpy(line->key, piece.at, piece.len);
+    size_t from = out->n;
+    if (b->ignore_merges && put_whole(b, piece, out))
+        return true;
+    if (!reach(out, piece, err))
+        return false;
+    put_symbols(b, piece, out);
+    return bpe_merge(b, STAGE_ALL, out, from, s, err) &&
+           (!b->vocab->chars || bpe_place_loose(b, out, from, err));
 }
 
-/* The line where the piece belongs, or NULL for a long one; *hit: it is there. */
-static struct bpe_line *find_line(const struct bpe_scratch *s, struct bytes piece,
-                                  uint64_t hash, uint8_t tag, bool *hit)
+/* A word that is not in the cache: by the merges that stay inside words. */
+static bool merge_word(const struct bpe *b, struct bytes word, struct bpe_scratch *s,
+                       struct ids *out, struct err *err)
 {
-    *hit = false;
-    if (!s->cache || piece.len > sizeof s->cache->key)
-        return NULL;
-    struct bpe_line *line = &s->cache[(hash >> 40 ^ tag) & s->cache_mask];
-    *hit = line->tag == tag && !memcmp(line->key, piece.at, piece.len);
-    return line;
+    size_t from = out->n;
+    if (b->ignore_merges && put_whole(b, word, out))
+        return true;
+    if (!b->start)
+        return bpe_encode_plain(b, word, s, out, err);
+    if (!reach(out, word, err))
+        return false;
+    bpe_put_start(b, word, out);
+    return bpe_merge(b, STAGE_WORD, out, from, s, err);
 }
 
-/* The first stage: one word, by the merges that stay inside words. */
-static bool encode_word(const struct bpe *b, struct bytes word, struct bpe_scratch *s,
+static bool encode_word(const struct bpe *b, const struct bpe_word *w, struct bpe_scratch *s,
                         struct ids *out, struct err *err)
 {
-    bool hit;
-    size_t before = out->n;
-    uint8_t tag = (uint8_t)(word.len | LINE_STAGE_ONE);
-    struct bpe_line *line = find_line(s, word, hash_bytes(word, 0), tag, &hit);
-    if (hit) {
-        put_line(out, line);
+    size_t from = out->n;
+    if (bpe_cache_find(s, w, out))
         return true;
-    }
-    if (!put_symbols(b, word, out, err) || !bpe_merge(b, b->stage_two, out, before, s, err))
+    if (!merge_word(b, w->text, s, out, err))
         return false;
-    if (line)
-        keep_line(line, tag, word, out, before);
+    bpe_cache_keep(s, w, out, from);
     return true;
 }
 
-/* By merging; whole: the token with these bytes, if there is one. */
-static bool encode_by_merges(const struct bpe *b, struct bytes piece, const struct whole *whole,
-                             struct bpe_scratch *s, struct ids *out, struct err *err)
+/* The last word of a piece is done: merges across its words. */
+static bool end_piece(const struct bpe *b, struct bpe_scratch *s, struct ids *out,
+                      struct err *err)
 {
-    size_t before = out->n;
-    const uint8_t *at = piece.at, *end = at + piece.len, *stop;
-    for (; b->stage_two && at < end; at = stop) {
-        stop = end_of_word(at, end);
-        if (!encode_word(b, (struct bytes){ at, (size_t)(stop - at) }, s, out, err))
+    size_t n = out->n - s->piece_from;
+    s->inside = false;
+    bool done = !b->later.slot || n < 2 || (s->piece_words == 1 && !b->later_inside);
+    return done || bpe_merge(b, STAGE_LATER, out, s->piece_from, s, err);
+}
+
+bool bpe_flush(const struct bpe *b, struct bpe_scratch *s, struct ids *out, struct err *err)
+{
+    for (unsigned i = 0; i < s->n_words; i++) {
+        if (!s->inside) {
+            s->inside = true;
+            s->piece_from = out->n;
+            s->piece_words = 0;
+        }
+        s->piece_words++;
+        if (!encode_word(b, &s->word[i], s, out, err) ||
+            (s->word[i].ends_piece && !end_piece(b, s, out, err)))
             return false;
     }
-    if (!b->stage_two && !put_symbols(b, piece, out, err))
-        return false;
-    if (!bpe_merge(b, UINT32_MAX, out, before, s, err))
-        return false;
-    if (b->vocab->chars && !bpe_place_loose(b, out, before, err))
-        return false;
-    if (whole->id1) {
-        bool alone = out->n == before + 1 && out->at[before] == whole->id1 - 1;
-        b->whole_state[whole->id1 - 1] = alone ? WHOLE_YES : WHOLE_NO;
-    }
+    s->n_words = 0;
     return true;
+}
+
+void bpe_begin(struct bpe_scratch *s, const uint8_t *text_end)
+{
+    s->text_end = text_end;
+    s->n_words = 0;
+    s->inside = false;
 }
 
 bool bpe_encode(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
                 struct ids *out, struct err *err)
 {
-    uint64_t hash = hash_bytes(piece, 0);
-    uint8_t tag = (uint8_t)piece.len;
-    size_t before = out->n;
-    bool hit;
-    struct bpe_line *line = find_line(s, piece, hash, tag, &hit);
-    if (hit) {
-        put_line(out, line);
-        return true;
+    const uint8_t *at = piece.at, *end = at + piece.len, *stop;
+    for (; at < end; at = stop) {
+        stop = b->by_word ? bpe_end_of_word(at, end) : end;
+        bpe_cache_queue(s, (struct bytes){ at, (size_t)(stop - at) }, stop == end);
+        if (s->n_words == QUEUE_WORDS && !bpe_flush(b, s, out, err))
+            return false;
     }
-    const struct whole *whole = find_whole(b, piece, hash);
-    if (whole->id1 && (b->ignore_merges || b->whole_state[whole->id1 - 1] == WHOLE_YES))
-        ids_put(out, whole->id1 - 1);
-    else if (!encode_by_merges(b, piece, whole, s, out, err))
-        return false;
-    if (line)
-        keep_line(line, tag, piece, out, before);
     return true;
 }

@@ -9,19 +9,21 @@
  * O(n log n).
  *
  * Ranks come from a list of merges, or from the scores of the tokens themselves (spm.h).
+ * Three things make it fast, and none changes the ids: words are merged one by one where no
+ * merge crosses them, or before those that do (bpe_stages.c); a word met again comes from a
+ * cache (bpe_cache.h); and merging starts from characters where they must come about first
+ * (bpe_start.c).  Each is used only where the list of merges shows that it is exact.
+ *
  * A character without a token is a loose symbol, MAX_VOCAB + code point, until merging is
  * done; then it becomes its byte tokens or the unknown token.
  */
 #ifndef KEXA_TEXT_BPE_H
 #define KEXA_TEXT_BPE_H
 
+#include "text/bpe_cache.h"
 #include "text/pair_map.h"
 #include "text/spm.h"
 #include "text/vocab.h"
-
-/* Whether merging all of a token's own bytes gives back just that token; found out at
- * first need, the same whoever finds out. */
-enum { WHOLE_UNKNOWN, WHOLE_YES, WHOLE_NO };
 
 /* A vocabulary token found by its bytes. */
 struct whole {
@@ -35,8 +37,6 @@ struct bpe {
     uint32_t n_merges;
     struct whole *whole;                  /* whole_mask + 1 slots */
     uint64_t whole_mask;
-    _Atomic uint8_t *whole_state;         /* WHOLE_*, per id */
-    uint32_t stage_two;                   /* see bpe_finish(); 0: one stage */
     bool ignore_merges;                   /* a piece that is a token is that token */
     int64_t unk;                          /* for bytes without a token; NO_TOKEN: dropped */
     bool fuse_unk;                        /* characters: unknown ones in a row are one */
@@ -44,6 +44,13 @@ struct bpe {
     struct spm spm;                       /* ranks by score, after bpe_score() */
     bool inner_space[256];                /* bytes after which a token goes on with a space */
     bool words_apart;                     /* characters: words can be merged one by one */
+
+    /* After bpe_finish(). */
+    bool by_word;                         /* pieces are cut into words, see bpe_end_of_word() */
+    uint32_t stage_two;                   /* words: merges below it; UINT32_MAX: all */
+    struct pair_map later;                /* the others, where there are any */
+    bool later_inside;                    /* some of them make tokens inside a word */
+    uint32_t *start;                      /* of each 16-bit code point: bpe_start.c; or NULL */
 };
 
 bool bpe_init(struct bpe *b, const struct vocab *v, size_t n_merges, struct err *err);
@@ -69,48 +76,43 @@ size_t bpe_next_word(const struct bpe *b, const uint8_t *at, const uint8_t *end)
 struct pair_slot *bpe_take_merges(const struct bpe *b);
 
 /*
- * After the last merge.  Superword vocabularies are trained in two stages: first merges
- * inside words, then merges across them.  If no merge of rank below the first that
- * crosses words uses what a later merge makes, the first stage can be done word by word,
- * and words come from the cache; the result is the same.
+ * Byte-level, after the last merge and all settings.  Superword vocabularies are trained in
+ * two stages: first merges inside words, then merges across them.  If no merge of rank below
+ * the first that crosses words uses what a later merge makes, the first stage can be done
+ * word by word, and words come from the cache; the result is the same.
  */
 bool bpe_finish(struct bpe *b, struct err *err);
 
-/*
- * What one caller keeps between pieces: memory for long ones, and for long texts a cache
- * of short pieces, one line of 64 bytes each, where the hash puts it.
- */
-struct bpe_line {
-    uint32_t id[8];
-    uint8_t n, tag;                       /* tokens; bytes, | LINE_STAGE_ONE; 0: empty */
-    uint8_t key[30];
-};
+/* Where the word that starts at `at` ends: before a space after something that is none. */
+const uint8_t *bpe_end_of_word(const uint8_t *at, const uint8_t *end);
 
-enum { LINE_STAGE_ONE = 64 };             /* merged by the first stage only */
+/* Fills b->start, from the merges of rank below b->stage_two.  false: out of memory. */
+bool bpe_start_build(struct bpe *b);
 
-struct bpe_scratch {
-    struct bpe_symbol *sym;
-    uint64_t *heap;
-    size_t cap;
-    struct bpe_line *cache;               /* NULL: none */
-    uint64_t cache_mask;
-};
-
-/* For a text of this length; without memory for a cache there is none. */
-void bpe_scratch_init(struct bpe_scratch *s, size_t text_len);
-void bpe_scratch_release(struct bpe_scratch *s);
+/* Byte-level: appends the symbols that merging may start from, for which there is room. */
+void bpe_put_start(const struct bpe *b, struct bytes word, struct ids *out);
 
 /* Characters: appends the symbols of a piece, for which there is room; and what loose ones
  * in v->at[from, n) become after merging. */
 void bpe_put_chars(const struct bpe *b, struct bytes piece, struct ids *out);
 bool bpe_place_loose(const struct bpe *b, struct ids *v, size_t from, struct err *err);
 
-/* Merges v->at[from, n) in place, by the merges of rank below limit. */
-bool bpe_merge(const struct bpe *b, uint32_t limit, struct ids *v, size_t from,
+/* All merges, or those of a word, or the others. */
+enum bpe_stage { STAGE_ALL, STAGE_WORD, STAGE_LATER };
+
+/* Merges v->at[from, n) in place. */
+bool bpe_merge(const struct bpe *b, enum bpe_stage stage, struct ids *v, size_t from,
                struct bpe_scratch *s, struct err *err);
 
-/* Appends the tokens of one piece, len > 0. */
+/* Appends the tokens of the pieces of a text, len > 0 each: first begin, at last flush.  Bytes
+ * before text_end can be read; NULL: only those of the pieces. */
+void bpe_begin(struct bpe_scratch *s, const uint8_t *text_end);
+bool bpe_flush(const struct bpe *b, struct bpe_scratch *s, struct ids *out, struct err *err);
 bool bpe_encode(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
                 struct ids *out, struct err *err);
+
+/* All tokens of a piece by the definition alone: no words, no cache, from bytes or characters. */
+bool bpe_encode_plain(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
+                      struct ids *out, struct err *err);
 
 #endif

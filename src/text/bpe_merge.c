@@ -1,6 +1,6 @@
 #include "text/bpe.h"
 
-enum { SHORT_PIECE = 32 };                /* symbols; above, the heap is faster */
+enum { SHORT_PIECE = 48 };                /* symbols; above, the heap is faster */
 
 #define DEAD UINT32_MAX                   /* no symbol there */
 
@@ -11,7 +11,7 @@ struct rules {
     uint32_t limit;
 };
 
-static uint32_t rank_of(struct rules r, uint32_t left, uint32_t right, uint32_t *merged)
+static inline uint32_t rank_of(struct rules r, uint32_t left, uint32_t right, uint32_t *merged)
 {
     if (r.scores)
         return spm_rank(r.scores, left, right, merged);
@@ -22,32 +22,54 @@ static uint32_t rank_of(struct rules r, uint32_t left, uint32_t right, uint32_t 
     return s->a;
 }
 
+/* A piece while it is merged: symbols stay where they are, and gone ones are skipped. */
+struct short_piece {
+    uint64_t order[SHORT_PIECE];          /* rank << 32 | place; GONE: nothing to merge here */
+    uint32_t merged[SHORT_PIECE];
+    uint8_t next[SHORT_PIECE], prev[SHORT_PIECE];
+};
+
+#define GONE UINT64_MAX
+
+static inline void find_order(struct rules r, struct short_piece *p, const uint32_t *id, size_t i,
+                              size_t j)
+{
+    uint32_t rank = rank_of(r, id[i], id[j], &p->merged[i]);
+    p->order[i] = rank == NO_RANK ? GONE : (uint64_t)rank << 32 | i;
+}
+
 /* The definition, O(n^2): id[0..n) becomes the merged symbols; gives their number. */
 static size_t merge_short(struct rules r, uint32_t *id, size_t n)
 {
-    uint32_t rank[SHORT_PIECE], merged[SHORT_PIECE];
-    for (size_t i = 0; i + 1 < n; i++)
-        rank[i] = rank_of(r, id[i], id[i + 1], &merged[i]);
-    while (n > 1) {
-        size_t best = 0;
-        for (size_t i = 1; i + 1 < n; i++)
-            if (rank[i] < rank[best])
-                best = i;
-        if (rank[best] == NO_RANK)
-            break;
-        id[best] = merged[best];
-        n--;
-        for (size_t i = best + 1; i < n; i++) {
-            id[i] = id[i + 1];
-            rank[i] = i + 1 < n ? rank[i + 1] : NO_RANK;
-            merged[i] = i + 1 < n ? merged[i + 1] : 0;
-        }
-        if (best + 1 < n)
-            rank[best] = rank_of(r, id[best], id[best + 1], &merged[best]);
-        if (best > 0)
-            rank[best - 1] = rank_of(r, id[best - 1], id[best], &merged[best - 1]);
+    struct short_piece p;
+    for (size_t i = 0; i < n; i++) {
+        p.next[i] = (uint8_t)(i + 1);
+        p.prev[i] = (uint8_t)(i - 1);
+        p.order[i] = GONE;
+        if (i + 1 < n)
+            find_order(r, &p, id, i, i + 1);
     }
-    return n;
+    for (;;) {
+        uint64_t best = GONE;
+        for (size_t i = 0; i + 1 < n; i++)
+            best = p.order[i] < best ? p.order[i] : best;
+        if (best == GONE)
+            break;
+        size_t at = (uint32_t)best, gone = p.next[at], after = p.next[gone];
+        id[at] = p.merged[at];
+        p.next[at] = (uint8_t)after;
+        p.order[gone] = p.order[at] = GONE;
+        if (after < n) {
+            p.prev[after] = (uint8_t)at;
+            find_order(r, &p, id, at, after);
+        }
+        if (at > 0)
+            find_order(r, &p, id, p.prev[at], at);
+    }
+    size_t left = 0;
+    for (size_t i = 0; i < n; i = p.next[i])
+        id[left++] = id[i];
+    return left;
 }
 
 struct bpe_symbol {
@@ -160,10 +182,12 @@ static void link_all(struct rules r, const uint32_t *id, uint32_t n, struct bpe_
     heap_order(h);
 }
 
-bool bpe_merge(const struct bpe *b, uint32_t limit, struct ids *v, size_t from,
+bool bpe_merge(const struct bpe *b, enum bpe_stage stage, struct ids *v, size_t from,
                struct bpe_scratch *s, struct err *err)
 {
-    struct rules r = { &b->merges, b->spm.vocab ? &b->spm : NULL, limit };
+    struct rules r = { stage == STAGE_LATER ? &b->later : &b->merges,
+                       b->spm.vocab ? &b->spm : NULL,
+                       stage == STAGE_WORD ? b->stage_two : UINT32_MAX };
     size_t n = v->n - from;
     uint32_t *id = v->at + from;
     if (n <= SHORT_PIECE) {

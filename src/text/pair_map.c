@@ -25,6 +25,7 @@ bool pair_map_init(struct pair_map *m, size_t n_expected)
 void pair_map_release(struct pair_map *m)
 {
     mem_give(m->slot);
+    mem_give(m->may);
     *m = (struct pair_map){ 0 };
 }
 
@@ -59,4 +60,15 @@ bool pair_map_put(struct pair_map *m, uint32_t left, uint32_t right, uint32_t a,
     m->n += s->key == PAIR_EMPTY;
     *s = (struct pair_slot){ key, a, b };
     return true;
+}
+
+bool pair_map_seal(struct pair_map *m)
+{
+    m->may = mem_take((m->mask >> (6 - PAIR_BITS_LOG2)) + 1, sizeof *m->may);
+    for (uint64_t i = 0; m->may && i <= m->mask; i++) {
+        uint64_t bit = m->slot[i].key * 0x9E3779B97F4A7C15u >> (m->shift - PAIR_BITS_LOG2);
+        if (m->slot[i].key != PAIR_EMPTY)
+            m->may[bit >> 6] |= (uint64_t)1 << (bit & 63);
+    }
+    return m->may != NULL;
 }

@@ -91,17 +91,10 @@ static size_t next_smollm(const uint8_t *at, const uint8_t *end)
 static const uint8_t *skip_words(const uint8_t *at, const uint8_t *end)
 {
     for (;;) {
-        at += unit_at(at, end).len;
-        at = skip_class(at, end, UC_MARK);
-        struct unit u = unit_at(at, end);
-        if (u.cp == ' ')
-            u = unit_at(++at, end);
-        else if (u.class & UC_LETTER)
-            continue;
-        else
+        at = skip_class(at + unit_at(at, end).len, end, UC_LETTER | UC_MARK);
+        if (at == end || *at != ' ' || !(unit_at(at + 1, end).class & UC_LETTER))
             return at;
-        if (!(u.class & UC_LETTER))
-            return at - 1;
+        at++;
     }
 }
 
@@ -154,7 +147,8 @@ static size_t next_exaone_moe_ascii(const uint8_t *at, const uint8_t *end)
 static size_t long_s(const uint8_t *at, const uint8_t *end)
 {
     static const uint8_t text[] = { '\'', 0xC5, 0xBF };
-    bool found = (size_t)(end - at) >= sizeof text && !memcmp(at, text, sizeof text);
+    bool found = *at == '\'' && (size_t)(end - at) >= sizeof text &&
+                 !memcmp(at, text, sizeof text);
     return found ? sizeof text : 0;
 }
 

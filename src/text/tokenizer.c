@@ -12,6 +12,12 @@ struct tokenizer *tokenizer_new(struct err *err)
         return NULL;
     }
     t->bos = t->eos = t->eot = t->pad = t->unk = NO_TOKEN;
+    t->pool = mem_take(1, sizeof *t->pool);
+    if (!t->pool) {
+        mem_give(t);
+        fail(err, ERR_MEMORY, "no memory for a tokenizer");
+        return NULL;
+    }
     return t;
 }
 
@@ -20,6 +26,8 @@ void tokenizer_close(struct tokenizer *t)
     if (!t)
         return;
     vocab_release(&t->vocab);
+    bpe_pool_release(t->pool);
+    mem_give(t->pool);
     bpe_release(&t->bpe);
     added_release(&t->raw);
     added_release(&t->normal);
@@ -36,30 +44,32 @@ struct encoder {
     const struct tokenizer *t;
     struct encode_options o;
     struct ids *out;
-    struct bpe_scratch scratch;
+    struct bpe_scratch *scratch;
     struct buf nfc, spaced;
 };
 
 static bool encode_piece(void *arg, struct bytes piece, struct err *err)
 {
     struct encoder *e = arg;
-    return bpe_encode(&e->t->bpe, piece, &e->scratch, e->out, err);
+    return bpe_encode(&e->t->bpe, piece, e->scratch, e->out, err);
 }
 
 /* Text between added tokens. */
 static bool encode_plain(struct encoder *e, struct bytes text, struct err *err)
 {
+    const struct bpe *b = &e->t->bpe;
+    bpe_begin(e->scratch, text.at + text.len);
     if (e->t->pattern)
-        return pretok_pattern_split(e->t->pattern, text, encode_piece, e, err);
+        return pretok_pattern_split(e->t->pattern, text, encode_piece, e, err) &&
+               bpe_flush(b, e->scratch, e->out, err);
     const uint8_t *at = text.at, *end = at + text.len;
     while (at < end) {
-        size_t n = e->t->vocab.chars ? bpe_next_word(&e->t->bpe, at, end)
-                                     : e->t->pre->next(at, end);
-        if (!bpe_encode(&e->t->bpe, (struct bytes){ at, n }, &e->scratch, e->out, err))
+        size_t n = e->t->vocab.chars ? bpe_next_word(b, at, end) : e->t->pre->next(at, end);
+        if (!bpe_encode(b, (struct bytes){ at, n }, e->scratch, e->out, err))
             return false;
         at += n;
     }
-    return true;
+    return bpe_flush(b, e->scratch, e->out, err);
 }
 
 /* Vocabularies of characters: U+2581 in a text is a space like any other. */
@@ -123,9 +133,10 @@ static void put_all(struct ids *out, const struct ids *more)
 bool tokenizer_encode(const struct tokenizer *t, struct bytes text, struct encode_options o,
                       struct ids *out, struct err *err)
 {
+    struct bpe_scratch own = { 0 };
     struct encoder e = { .t = t, .o = o, .out = out };
+    e.scratch = bpe_pool_take(t->pool, t->vocab.n <= 1u << 16, &own);
     size_t n_before = out->n;
-    bpe_scratch_init(&e.scratch, text.len);
     if (o.add_special)
         put_all(out, &t->prefix);
     bool ok = !text.len || encode_text(&e, text, err);
@@ -135,7 +146,7 @@ bool tokenizer_encode(const struct tokenizer *t, struct bytes text, struct encod
         ok = fail(err, ERR_MEMORY, "no memory for the tokens of %zu bytes of text", text.len);
     if (!ok)
         out->n = n_before;
-    bpe_scratch_release(&e.scratch);
+    bpe_pool_give(t->pool, e.scratch, &own);
     buf_release(&e.nfc);
     buf_release(&e.spaced);
     return ok;

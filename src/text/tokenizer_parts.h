@@ -23,6 +23,7 @@ struct tokenizer {
     int64_t bos, eos, eot, pad, unk;
     bool add_bos, add_eos;
     char *chat_template;
+    struct bpe_pool *pool;                /* what calls keep for the next ones */
     struct ids ends;                      /* sorted and unique after tokenizer_finish() */
 };
 

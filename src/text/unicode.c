@@ -64,6 +64,13 @@ bool unicode_is_nfc(struct bytes text)
 {
     const uint8_t *at = text.at, *end = at + text.len;
     while (at < end) {
+        uint64_t eight = 0;
+        if (end - at >= 8)
+            memcpy(&eight, at, 8);
+        if (end - at >= 8 && !(eight & 0x8080808080808080u)) {
+            at += 8;                      /* ASCII */
+            continue;
+        }
         struct unit u = unit_at(at, end);
         if (u.class & UC_COMPOSES)
             return false;

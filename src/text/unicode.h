@@ -16,13 +16,17 @@ enum {
     UC_NUMBER   = 4,                      /* \p{N} */
     UC_SPACE    = 8,                      /* White_Space: 25 code points */
     UC_WORD     = 16,                     /* \w: Alphabetic, M, Nd, Pc, Join_Control */
-    UC_COMPOSES = 32                      /* text without any such code point is in NFC */
+    UC_COMPOSES = 32,                     /* text without any such code point is in NFC */
+    UC_MIXED    = 128                     /* of a block: its code points differ */
 };
 
 #define UTF8_BROKEN 0xFFFFFFFFu
 
 extern const uint8_t unicode_page_of[0x1100];
-extern const uint8_t unicode_pages[][256];
+extern const uint8_t unicode_pages[][256];            /* the first is that of U+0000 */
+
+/* Class of the 64 characters with the same first two of three bytes, by their low 10 bits. */
+extern const uint8_t unicode_block_class[1024];
 
 /* Class bits of a code point; 0 for UTF8_BROKEN. */
 static inline unsigned unicode_class(uint32_t cp)
@@ -49,14 +53,28 @@ struct unit {
     unsigned class;
 };
 
-static inline struct unit unit_at(const uint8_t *at, const uint8_t *end)
+/* Two to four bytes, or a broken one. */
+static inline struct unit unit_wide(const uint8_t *at, const uint8_t *end)
 {
     struct unit u = { UTF8_BROKEN, 0, 0 };
-    if (at < end) {
-        u.cp = utf8_decode(at, end, &u.len);
-        u.class = unicode_class(u.cp);
+    if (end - at > 2 && (at[0] & 0xF0) == 0xE0 && (at[1] & 0xC0) == 0x80 &&
+        (at[2] & 0xC0) == 0x80) {
+        unsigned block = (at[0] & 15u) << 6 | (at[1] & 63u), class = unicode_block_class[block];
+        if (class != UC_MIXED)
+            return (struct unit){ block << 6 | (at[2] & 63u), 3, class };
     }
+    u.cp = utf8_decode_wide(at, end, &u.len);
+    u.class = unicode_class(u.cp);
     return u;
+}
+
+static inline struct unit unit_at(const uint8_t *at, const uint8_t *end)
+{
+    if (at >= end)
+        return (struct unit){ UTF8_BROKEN, 0, 0 };
+    if (*at < 0x80)
+        return (struct unit){ *at, 1, unicode_pages[0][*at] };
+    return unit_wide(at, end);
 }
 
 /* The unit that ends at `at` (low < at): the broken byte or the character before it. */
