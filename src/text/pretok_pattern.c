@@ -149,7 +149,7 @@ struct pretok_pattern *pretok_pattern_open(const json_t *v, struct err *err)
         fail(err, ERR_MEMORY, "no memory for the pre_tokenizer");
         return NULL;
     }
-    p->source = json_deep_copy(v);
+    p->source = v ? json_deep_copy(v) : json_null();
     if (p->source ? fill(p, v, err) : fail(err, ERR_MEMORY, "no memory for the pre_tokenizer"))
         return p;
     pretok_pattern_close(p);

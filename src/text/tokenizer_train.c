@@ -62,13 +62,14 @@ static bool segment_by_words(const void *arg, struct bytes piece, struct ids *ou
 static bool segment_by_base(const void *arg, struct bytes piece, struct ids *out)
 {
     const struct trainer *t = arg;
-    struct bpe_scratch scratch;
+    struct bpe_scratch scratch = { 0 };
     if (!t->base) {
         put_bytes(&t->learnt, piece, out);
         return !out->failed;
     }
-    bpe_scratch_init(&scratch, 0);
-    bool ok = bpe_encode(&t->base->bpe, piece, &scratch, out, NULL);
+    bpe_begin(&scratch, NULL);
+    bool ok = bpe_encode(&t->base->bpe, piece, &scratch, out, NULL) &&
+              bpe_flush(&t->base->bpe, &scratch, out, NULL);
     bpe_scratch_release(&scratch);
     return ok && !out->failed;
 }
