@@ -32,12 +32,17 @@ static inline double chains_sum_x8d(__m512d low, __m512d high)
 
 static inline float row_max_x16(const float *x, size_t n)
 {
-    __m512 least = _mm512_set1_ps(-INFINITY), max = least;
-    for (size_t i = 0; i < n; i += 16) {
-        __mmask16 m = lanes_x16(n - i < 16 ? n - i : 16);
-        max = _mm512_max_ps(_mm512_mask_loadu_ps(least, m, x + i), max);   /* drops NaN */
+    __m512 least = _mm512_set1_ps(-INFINITY), a = least, b = least;
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        a = _mm512_max_ps(_mm512_loadu_ps(x + i), a);      /* drops NaN */
+        b = _mm512_max_ps(_mm512_loadu_ps(x + i + 16), b);
     }
-    return _mm512_reduce_max_ps(max);
+    for (; i < n; i += 16) {
+        __mmask16 m = lanes_x16(n - i < 16 ? n - i : 16);
+        a = _mm512_max_ps(_mm512_mask_loadu_ps(least, m, x + i), a);
+    }
+    return _mm512_reduce_max_ps(_mm512_max_ps(a, b));
 }
 
 #endif

@@ -31,13 +31,18 @@ void adamw_step_avx512(float *w, float *m, float *v, const float *g, size_t n,
 void sum_squares_avx512(double *sum, const float *x, size_t n)
 {
     __m512d low = _mm512_setzero_pd(), high = low;
-    for (size_t i = 0; i < n; i += 16) {
-        __m512 v = _mm512_maskz_loadu_ps(lanes_x16(n - i < 16 ? n - i : 16), x + i);
-        __m512d a = _mm512_cvtps_pd(_mm512_castps512_ps256(v));
-        __m512d b = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m512d a = _mm512_cvtps_pd(_mm256_loadu_ps(x + i));
+        __m512d b = _mm512_cvtps_pd(_mm256_loadu_ps(x + i + 8));
         low = _mm512_fmadd_pd(a, a, low);
         high = _mm512_fmadd_pd(b, b, high);
     }
+    __m512 v = _mm512_maskz_loadu_ps(lanes_x16(n - i), x + i);
+    __m512d a = _mm512_cvtps_pd(_mm512_castps512_ps256(v));
+    __m512d b = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
+    low = _mm512_fmadd_pd(a, a, low);
+    high = _mm512_fmadd_pd(b, b, high);
     *sum = chains_sum_x8d(low, high);
 }
 
