@@ -123,7 +123,7 @@ static void lse_is_log_sum(struct tester *t)
         q[i] = 3;
         kv[i] = 0.75f;
         want[i] = 2.25 + log((double)(i + 1));
-        bound[i] = want[i] * 0x1.01p-24;       /* the sum is exact; one rounding */
+        bound[i] = want[i] * 0x1.01p-24;       /* the sum is exact: one rounding */
     }
     t->k->attn_rows_fwd(out, 1, &a);
     t_near(t, lse, want, bound, 200, "lse");

@@ -10,8 +10,8 @@
  *              window > 0 only the last `window` of them, its own counted
  *     ring     a multiple of ATTN_BLOCK, or UINT64_MAX: position p lies in row p.  What any
  *              of the rows sees must be there; no other row of k or v is read
- *     lse      NULL, or f32 [n_rows][n_q], row r at lse + r * lse_stride: m + log(sum), the
- *              logarithm as in attn_lse.h, for the backward (attn_bwd.h)
+ *     lse      NULL, or f32 [n_rows][n_q], row r at lse + r * lse_stride: m + log(sum) in
+ *              f64, rounded once, for the backward (attn_bwd.h)
  *
  * Order (the class of attention): keys in blocks of ATTN_BLOCK positions counted
  * from position 0, blocks ascending; inside a block only visible keys count.

@@ -3,7 +3,14 @@
 #define KEXA_KERN_ATTN_ROW_H
 
 #include "kern/attn/attn.h"
-#include "kern/attn/attn_lse.h"
+#include "kern/loss/log_f64.h"
+
+/* log of the sum of exponentials, rounded once.  sum is 1 or more: the largest score has
+ * weight 1; or NaN, which shows. */
+static inline float attn_lse(float max, float sum)
+{
+    return (float)((double)max + log_f64((double)sum));
+}
 
 static inline uint64_t attn_first_seen(const struct attn_rows *a, uint64_t pos)
 {
