@@ -5,7 +5,10 @@
 enum { UNIT_ROWS = 16, PIECE_BYTES = 128 << 10 };
 
 /* From this many token rows on, and the blocks they are then cut into. */
-enum { MANY_TOKENS = 64, BLOCK_TOKENS = 512, BLOCK_ROWS = 512, BLOCK_ROWS_LEAST = 64 };
+enum {
+    MANY_TOKENS = 64, BLOCK_TOKENS = 512, BLOCK_TOKENS_BF16 = 2048, BLOCK_ROWS = 512,
+    BLOCK_ROWS_LEAST = 64
+};
 
 enum numeric_class weight_class(const struct model *m, const struct weight *w)
 {
@@ -95,9 +98,16 @@ static size_t parts(size_t n, size_t each)
     return n / each + (n % each != 0);
 }
 
+/* The products of bf16 pack weights once for all tokens of a block, and take x as it comes. */
+static size_t block_tokens(const struct linear *l, const struct linear_job *j)
+{
+    bool packs = l->tokens == BLOCK_TOKENS && weight_class(l->m, j->w) == CLASS_BF16;
+    return packs ? BLOCK_TOKENS_BF16 : l->tokens;
+}
+
 static size_t units_of(const struct linear *l, const struct linear_job *j)
 {
-    return parts(j->w->rows, l->weight_rows) * parts(j->rows, l->tokens);
+    return parts(j->w->rows, l->weight_rows) * parts(j->rows, block_tokens(l, j));
 }
 
 static size_t all_units(const struct linear *l)
@@ -161,7 +171,8 @@ static void run_job(const struct linear *l, const struct linear_job *j, size_t u
     while (u0 < u1) {
         size_t block = u0 / across, n = u1 - u0, left = across - u0 % across;
         n = n < left ? n : left;
-        size_t t = block * l->tokens, tokens = j->rows - t < l->tokens ? j->rows - t : l->tokens;
+        size_t each = block_tokens(l, j), t = block * each;
+        size_t tokens = j->rows - t < each ? j->rows - t : each;
         size_t r0 = u0 % across * l->weight_rows, r1 = r0 + n * l->weight_rows;
         struct linear_job part = job_part(l, j, t, tokens);
         run_range(l, &part, r0, r1 < j->w->rows ? r1 : j->w->rows, worker);

@@ -4,8 +4,8 @@
  * Outputs of one claimable unit.  An operand is rearranged once for each, so units are large,
  * but each thread should get a few: where there are not enough they are halved.
  */
-enum { DX_ROWS = 512, DX_COLS = 256, DW_ROWS = 256, DW_COLS = 512, ROUND_ROWS = 16 };
-enum { HALVINGS = 4, UNITS_PER_THREAD = 4 };
+enum { DX_ROWS = 2048, DX_COLS = 256, DW_ROWS = 512, DW_COLS = 512, ROUND_ROWS = 16 };
+enum { HALVINGS = 6, UNITS_PER_THREAD = 4 };
 
 struct linear_bwd {
     struct model *m;
@@ -186,8 +186,8 @@ static void choose_units(struct linear_bwd *l)
     for (int i = 0; i < HALVINGS && threads > 1; i++) {
         if (count_all(l, product_units) >= UNITS_PER_THREAD * threads)
             return;
-        *(i % 2 ? &l->dx_cols : &l->dx_rows) /= 2;
-        *(i % 2 ? &l->dw_rows : &l->dw_cols) /= 2;
+        *(i % 3 == 2 ? &l->dx_cols : &l->dx_rows) /= 2;
+        *(i % 2 ? &l->dw_cols : &l->dw_rows) /= 2;
     }
 }
 

@@ -5,23 +5,24 @@
 #include "kern/gemm/gemm_tiles_amx.h"
 
 /*
- * 512 k of 512 columns of B and of 128 rows of A, packed, wait in the second cache.  Of these 32
+ * 512 k of 512 columns of B and of 128 rows of A, packed, wait in the second cache; or 1024 k of
+ * half as many where that spares c a second pass (not dw, whose A is dear to pack).  Of these 32
  * rows of A stay in the first while all of B streams past them.
  */
 enum {
-    STEPS = 16, DEPTH = STEPS * TILE_K, PANELS = 16, COLS = PANELS * SIDE, STRIPS = 4,
-    ROWS = STRIPS * SIDE, FEW_ROWS = 12,
-    PANEL_BYTES = STEPS * STEP_BYTES + 192               /* not all on the same cache lines */
+    DEPTH = 512, COLS = 512, ROWS = 128, FEW_ROWS = 12,
+    GAP = 192,                            /* not all panels on the same cache lines */
+    PANELS = COLS / SIDE, STRIPS = ROWS / SIDE, PANEL_BYTES = DEPTH / TILE_K * STEP_BYTES + GAP
 };
 
 static _Thread_local struct {
-    _Alignas(64) uint8_t a[STRIPS][PANEL_BYTES];
-    _Alignas(64) uint8_t b[PANELS][PANEL_BYTES];
+    _Alignas(64) uint8_t a[STRIPS * PANEL_BYTES], b[PANELS * PANEL_BYTES];
 } scratch;
 
 /* `width` rows or columns of an operand, n k of each, as steps from `to` on; the next SIDE of them
- * PANEL_BYTES further. */
-typedef void pack_fn(uint8_t *to, const uint8_t *p, size_t bytes, size_t n, size_t width);
+ * `panel` bytes further. */
+typedef void pack_fn(uint8_t *to, size_t panel, const uint8_t *p, size_t bytes, size_t n,
+                     size_t width);
 
 /* An operand in memory, and how it is packed. */
 struct operand {
@@ -31,37 +32,41 @@ struct operand {
     pack_fn *pack;
 };
 
-static void pack_b_along(uint8_t *to, const uint8_t *p, size_t bytes, size_t n, size_t width)
+static void pack_b_along(uint8_t *to, size_t panel, const uint8_t *p, size_t bytes, size_t n,
+                         size_t width)
 {
-    for (size_t j = 0; j < width; j += SIDE, to += PANEL_BYTES, p += SIDE * bytes)
+    for (size_t j = 0; j < width; j += SIDE, to += panel, p += SIDE * bytes)
         for (size_t i = 0; i < n; i += TILE_K)
             pack_along(to + i / TILE_K * STEP_BYTES, p + 2 * i, bytes, n - i, width - j);
 }
 
 /* Row by row, all columns of a pair. */
-static void pack_b_across(uint8_t *to, const uint8_t *p, size_t bytes, size_t n, size_t width)
+static void pack_b_across(uint8_t *to, size_t panel, const uint8_t *p, size_t bytes, size_t n,
+                          size_t width)
 {
     for (size_t i = 0; i < (n + TILE_K - 1) / TILE_K * TILE_K; i += 2, p += 2 * bytes) {
         uint8_t *line = to + i / TILE_K * STEP_BYTES + i % TILE_K * 32;
-        for (size_t j = 0; j < width; j += SIDE, line += PANEL_BYTES)
+        for (size_t j = 0; j < width; j += SIDE, line += panel)
             pair_rows(line, p + 2 * j, bytes, n > i ? n - i : 0, first_words(width - j));
     }
 }
 
-static void pack_a_along(uint8_t *to, const uint8_t *p, size_t bytes, size_t n, size_t width)
+static void pack_a_along(uint8_t *to, size_t panel, const uint8_t *p, size_t bytes, size_t n,
+                         size_t width)
 {
     for (size_t q = 0; q < width; q++, p += bytes)
         for (size_t i = 0; i < n; i += TILE_K)
-            _mm512_store_si512(to + q / SIDE * PANEL_BYTES + q % SIDE * 64
+            _mm512_store_si512(to + q / SIDE * panel + q % SIDE * 64
                                + i / TILE_K * STEP_BYTES,
                                _mm512_maskz_loadu_epi16(first_words(n - i), p + 2 * i));
 }
 
-static void pack_a_across(uint8_t *to, const uint8_t *p, size_t bytes, size_t n, size_t width)
+static void pack_a_across(uint8_t *to, size_t panel, const uint8_t *p, size_t bytes, size_t n,
+                          size_t width)
 {
     for (size_t i = 0; i < n; i += TILE_K, to += STEP_BYTES, p += TILE_K * bytes)
         for (size_t j = 0; j < width; j += SIDE)
-            pack_turned(to + j / SIDE * PANEL_BYTES, p + 2 * j, bytes, n - i, width - j);
+            pack_turned(to + j / SIDE * panel, p + 2 * j, bytes, n - i, width - j);
 }
 
 /* c[rows][cols] = or += A B. */
@@ -75,13 +80,6 @@ struct product {
 static size_t at_most(size_t n, size_t most)
 {
     return n < most ? n : most;
-}
-
-/* k in [i, i + n) of `width` rows or columns from number `at` on. */
-static void pack_operand(uint8_t *to, const struct operand *o, size_t at, size_t width, size_t i,
-                         size_t n)
-{
-    o->pack(to, o->p + at * o->next + i * o->next_k, o->bytes, n, width);
 }
 
 /* The sums of r rows, for which the tiles are configured; c has SIDE columns. */
@@ -104,43 +102,63 @@ static void run_narrow(const struct tile_sum *s, float *c, size_t stride, size_t
         memcpy(c + q * stride, edge + q * SIDE, width * sizeof *c);
 }
 
-/* r rows of c, whose A is a, by the `cols` columns whose B is in scratch.b. */
-static void run_strip(struct tile_sum *s, float *c, size_t stride, size_t r, size_t cols)
+/* A part of a product: columns [j, j + cols) of c, k in [i, i + n). */
+struct part {
+    const struct product *p;
+    size_t j, cols, i, n, panel;          /* panel: bytes of one, or of a strip of A */
+};
+
+static void pack_operand(uint8_t *to, const struct part *at, const struct operand *o, size_t first,
+                         size_t width)
 {
-    for (size_t j = 0; j < cols; j += SIDE) {
-        s->b = scratch.b[j / SIDE];
-        if (cols - j >= SIDE)
-            run_tiles(s, c + j, stride, r);
-        else
-            run_narrow(s, c + j, stride, r, cols - j);
-    }
+    o->pack(to, at->panel, o->p + first * o->next + at->i * o->next_k, o->bytes, at->n, width);
 }
 
-/* Columns [j, j + cols) of c, k in [i, i + n). */
-static void run_part(const struct product *p, size_t j, size_t cols, size_t i, size_t n)
+/* r rows of c by the columns whose B is in scratch.b. */
+static void run_strip(const struct part *at, struct tile_sum *s, size_t t, size_t r)
 {
-    struct tile_sum s = { .a_row = 64, .a_step = STEP_BYTES, .steps = (n + TILE_K - 1) / TILE_K,
-                          .zero = p->from_zero && i == 0, .stream = true };
-    pack_operand(scratch.b[0], &p->b, j, cols, i, n);
+    float *c = at->p->c + t * at->p->c_stride + at->j;
+    s->b = scratch.b;
+    for (size_t j = 0; j < at->cols; j += SIDE, s->b += at->panel)
+        if (at->cols - j >= SIDE)
+            run_tiles(s, c + j, at->p->c_stride, r);
+        else
+            run_narrow(s, c + j, at->p->c_stride, r, at->cols - j);
+}
+
+static void run_part(const struct part *at)
+{
+    const struct product *p = at->p;
+    struct tile_sum s = { .a_row = 64, .a_step = STEP_BYTES,
+                          .steps = (at->n + TILE_K - 1) / TILE_K,
+                          .zero = p->from_zero && at->i == 0, .stream = true };
+    size_t group = at->n > DEPTH ? ROWS / 2 : ROWS;
+    pack_operand(scratch.b, at, &p->b, at->j, at->cols);
     tiles_configure(SIDE);
-    for (size_t t = 0; t < p->rows; t += ROWS) {
-        size_t rows = at_most(p->rows - t, ROWS);
-        pack_operand(scratch.a[0], &p->a, t, rows, i, n);
-        for (size_t at = 0; at < rows; at += SIDE) {
-            size_t r = at_most(rows - at, SIDE);
+    for (size_t t = 0; t < p->rows; t += group) {
+        size_t rows = at_most(p->rows - t, group);
+        pack_operand(scratch.a, at, &p->a, t, rows);
+        s.a = scratch.a;
+        for (size_t q = 0; q < rows; q += SIDE, s.a += at->panel) {
+            size_t r = at_most(rows - q, SIDE);
             if (r < SIDE)
                 tiles_configure(r);
-            s.a = scratch.a[at / SIDE];
-            run_strip(&s, p->c + (t + at) * p->c_stride + j, p->c_stride, r, cols);
+            run_strip(at, &s, t + q, r);
         }
     }
 }
 
 static void run_product(const struct product *p)
 {
-    for (size_t j = 0; j < p->cols; j += COLS)
-        for (size_t i = 0; i < p->depth; i += DEPTH)
-            run_part(p, j, at_most(p->cols - j, COLS), i, at_most(p->depth - i, DEPTH));
+    bool deep = p->from_zero && p->depth > DEPTH;
+    size_t depth = deep ? 2 * DEPTH : DEPTH, cols = deep ? COLS / 2 : COLS;
+    for (size_t j = 0; j < p->cols; j += cols)
+        for (size_t i = 0; i < p->depth; i += depth) {
+            struct part at = { p, j, at_most(p->cols - j, cols), i, at_most(p->depth - i, depth),
+                               0 };
+            at.panel = (at.n + TILE_K - 1) / TILE_K * STEP_BYTES + GAP;
+            run_part(&at);
+        }
     tiles_release();
 }
 

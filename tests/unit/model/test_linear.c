@@ -4,7 +4,7 @@
 
 #include "kern/kern.h"
 
-enum { K = 96, TYPES = 3, ROWS_MOST = 1030, WIDE = 600, PART = ROWS_MOST * WIDE };
+enum { K = 96, TYPES = 3, ROWS_MOST = 2060, WIDE = 600, PART = ROWS_MOST * WIDE };
 
 static const enum qtype_id types[TYPES] = { QT_F32, QT_BF16, QT_Q8_0 };
 
