@@ -163,7 +163,7 @@ static bool fill_tables(struct trainer *t, enum piece_kind kind, struct train_re
         if (!read_all(t, read, &over, err))
             return false;
         if (over)
-            t->share *= over < 0.5 ? 0.9 * over : 0.5;
+            t->share *= over < 0.95 ? 0.9 * over : 0.5;
         if (t->share < 1e-6 || (t->share < 1 && !over && !read->n_documents))
             return fail(err, ERR_MEMORY, "%zu MiB of --memory is too little to train on any of "
                         "the text", t->o->max_bytes >> 20);
