@@ -1,7 +1,9 @@
 #include "base/base.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -98,6 +100,47 @@ void file_out_drop(struct file_out *f)
     mem_give(f->path);
     mem_give(f->temp);
     *f = (struct file_out){ 0 };
+}
+
+void folder_remove(const char *folder)
+{
+    DIR *d = opendir(folder);
+    for (const struct dirent *e; d && (e = readdir(d)); )
+        if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+            unlinkat(dirfd(d), e->d_name, 0);
+    if (d)
+        closedir(d);
+    rmdir(folder);
+}
+
+/* Whether a name ends as ours of an unfinished file do, and that process can no longer write it.
+ * Under this process's own number it is an earlier process's. */
+static bool is_left_over(const char *name)
+{
+    const char *part = NULL;
+    for (const char *at = name; (at = strstr(at, ".part-")); at++)
+        part = at;
+    long pid;
+    int n, folder_end = 0, file_end = 0;
+    if (!part || sscanf(part, ".part-%ld%n-%d%n", &pid, &folder_end, &n, &file_end) < 1
+        || pid <= 0 || (part[folder_end] && (!file_end || part[file_end])))
+        return false;
+    return pid == (long)getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH);
+}
+
+void file_out_clean(const char *folder)
+{
+    char path[4400];
+    DIR *d = opendir(folder);
+    for (const struct dirent *e; d && (e = readdir(d)); ) {
+        int n = snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        if (n < 0 || (size_t)n >= sizeof path || !is_left_over(e->d_name))
+            continue;
+        if (unlink(path) != 0 && (errno == EISDIR || errno == EPERM))
+            folder_remove(path);
+    }
+    if (d)
+        closedir(d);
 }
 
 bool file_write(const char *path, const void *data, size_t n_bytes, struct err *err)

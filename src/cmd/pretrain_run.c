@@ -133,13 +133,15 @@ static bool take_steps(struct going *g, struct err *err)
     return true;
 }
 
+/* final/ gets its name last: a run that has it is whole, one without it can be gone on with. */
 static bool finish(struct going *g, struct err *err)
 {
     const struct train_recipe *r = &g->p->recipe;
-    if (!trainer_finish(g->t, err) || !trainer_end(g->t, "done", err)
-        || !pretrain_line_end(&g->line, r->run.steps, "done", err))
+    if (!trainer_checkpoint(g->t, err) || !trainer_end(g->t, "done", err))
         return false;
     write_report(g);
+    if (!trainer_finish(g->t, err) || !pretrain_line_end(&g->line, r->run.steps, "done", err))
+        return false;
     if (!g->p->args->json)
         printf("the model is in %s/final: `kexa run -m %s/final` runs it, `kexa convert %s/final "
                "model.gguf` makes one file of it; %s/report.html shows the run\n", r->run.out,

@@ -52,7 +52,7 @@ bool checkpoint_save(const char *out_dir, uint64_t step, const json_t *head,
     if (!checkpoint_folder_init(&folder, out_dir, err) || !checkpoint_folder_make(&folder, err)
         || !checkpoint_folder_file(&folder, step, path, sizeof path, err))
         return false;
-    checkpoint_folder_clean(&folder);
+    file_out_clean(folder.path);
     char *text = json_dumps(head, JSON_COMPACT | JSON_REAL_PRECISION(17));
     bool ok = text ? write_file(path, step, bytes_of(text), parts, n, err)
                    : fail(err, ERR_MEMORY, "%s: out of memory for its head", path);

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -41,17 +40,16 @@ bool checkpoint_folder_file(const struct checkpoint_folder *f, uint64_t step, ch
            || fail(err, ERR_USAGE, "%.200s...: the folder's name is too long", f->path);
 }
 
-/* Whether a name is step-NNNNNNNN.kxc followed by `*rest`, as checkpoint_folder_file writes it. */
-static bool parse_name(const char *name, uint64_t *step, const char **rest)
+/* Whether a name is as checkpoint_folder_file writes it. */
+static bool parse_name(const char *name, uint64_t *step)
 {
     char again[48], *end;
     if (strncmp(name, "step-", 5) || name[5] < '0' || name[5] > '9')
         return false;
     errno = 0;
     *step = strtoull(name + 5, &end, 10);
-    size_t n = (size_t)snprintf(again, sizeof again, "step-%08" PRIu64 ".kxc", *step);
-    *rest = name + n;
-    return !errno && !strncmp(name, again, n);
+    snprintf(again, sizeof again, "step-%08" PRIu64 ".kxc", *step);
+    return !errno && !strcmp(name, again);
 }
 
 bool checkpoint_folder_below(const struct checkpoint_folder *f, uint64_t before, uint64_t *step)
@@ -60,10 +58,8 @@ bool checkpoint_folder_below(const struct checkpoint_folder *f, uint64_t before,
     const struct dirent *e;
     bool found = false;
     while (dir && (e = readdir(dir))) {
-        const char *rest;
         uint64_t at;
-        if (parse_name(e->d_name, &at, &rest) && !*rest && at < before
-            && (!found || at > *step)) {
+        if (parse_name(e->d_name, &at) && at < before && (!found || at > *step)) {
             *step = at;
             found = true;
         }
@@ -71,31 +67,6 @@ bool checkpoint_folder_below(const struct checkpoint_folder *f, uint64_t before,
     if (dir)
         closedir(dir);
     return found;
-}
-
-/* Of a name that ends in .part-PID-N: whether that process can no longer write it.  Under this
- * process's own number it is an earlier process's file: this one is not writing yet. */
-static bool writer_is_gone(const char *rest)
-{
-    long pid;
-    int n, end = 0;
-    if (sscanf(rest, ".part-%ld-%d%n", &pid, &n, &end) != 2 || rest[end] || pid <= 0)
-        return false;
-    return pid == (long)getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH);
-}
-
-void checkpoint_folder_clean(const struct checkpoint_folder *f)
-{
-    DIR *dir = opendir(f->path);
-    const struct dirent *e;
-    while (dir && (e = readdir(dir))) {
-        const char *rest;
-        uint64_t step;
-        if (parse_name(e->d_name, &step, &rest) && writer_is_gone(rest))
-            unlinkat(dirfd(dir), e->d_name, 0);
-    }
-    if (dir)
-        closedir(dir);
 }
 
 static void remove_step(const struct checkpoint_folder *f, uint64_t step)

@@ -23,9 +23,6 @@ bool checkpoint_folder_file(const struct checkpoint_folder *f, uint64_t step, ch
 /* The largest step below `before` that has a file; false if none, or if there is no folder. */
 bool checkpoint_folder_below(const struct checkpoint_folder *f, uint64_t before, uint64_t *step);
 
-/* Removes what processes that are gone left half written. */
-void checkpoint_folder_clean(const struct checkpoint_folder *f);
-
 /* Keeps the `keep` newest files up to `step`; damaged ones of later steps go too. */
 void checkpoint_folder_prune(const struct checkpoint_folder *f, uint64_t step, int keep);
 

@@ -117,16 +117,17 @@ static void put_linear_ticks(struct buf *out, const struct frame *f)
 
 static void put_log_ticks(struct buf *out, const struct frame *f)
 {
-    static const double in_decade[] = { 1, 2, 5 };
+    static const double in_decade[] = { 1, 2, 5, 1.5, 3, 7 };
     double decades = log10(f->y1 / f->y0);
     int each = decades > 6 ? (int)ceil(decades / 6) : 1;
+    int n = decades > 3 ? 1 : decades > 1.5 ? 3 : 6;
     if (decades < 0.7) {
         put_linear_ticks(out, f);
         return;
     }
     int first = (int)floor(log10(f->y0));
     for (int power = first; power < first + 70; power += each)
-        for (int i = 0; i < (decades > 3 ? 1 : 3); i++) {
+        for (int i = 0; i < n; i++) {
             double v = in_decade[i] * pow(10, power);
             if (v >= f->y0 && v <= f->y1)
                 put_tick(out, f, v);

@@ -61,39 +61,43 @@ def same_events(root, out):
         and runs[0][1] == runs[1][1]
 
 
-def kill_once(root, out, rng, seconds):
-    """Starts or goes on, kills after a random time; False when the run had ended by then."""
-    resume = (root / out / "log.jsonl").exists() or (root / out / "run.recipe").exists()
-    p = subprocess.Popen(command(out, rng.randrange(1, 3), resume), cwd=root,
-                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    try:
-        _, said = p.communicate(timeout=rng.uniform(0.02, seconds))
-        if p.returncode:
-            raise RuntimeError(f"status {p.returncode}: {said.strip()}")
-        return False
-    except subprocess.TimeoutExpired:
-        p.kill()
-        p.communicate()
-        return True
+def kill_once(root, out, rng):
+    """Starts or goes on, kills some steps and a moment later, or (one in four) soon after the
+    start; False when the run had ended by then."""
+    p = subprocess.Popen(command(out, rng.randrange(1, 3), (root / out / "run.recipe").exists()),
+                         cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    left, moment = (0, 0.5) if rng.randrange(4) == 0 else (rng.randrange(1, 12), 0.03)
+    while left and (line := p.stdout.readline()):
+        left -= '"event":"step"' in line
+    time.sleep(rng.uniform(0, moment))
+    p.kill()
+    _, said = p.communicate()
+    if p.returncode > 0:
+        raise RuntimeError(f"status {p.returncode}: {said.strip()}")
+    return not (root / out / "final").exists()
 
 
-def test_kills(root, seconds):
+def test_kills(root):
     seed = random.SystemRandom().randrange(1 << 30)
-    rng, kills, runs = random.Random(seed), 0, 0
-    print(f"seed {seed}, a run takes {seconds:.2f} s")
+    rng, kills, runs, torn = random.Random(seed), 0, 0, 0
+    print(f"seed {seed}")
     while kills < KILLS:
         out, running = f"killed-{runs}", True
         while running and kills < KILLS:
-            running = kill_once(root, out, rng, seconds)
-            kills += running
+            running = kill_once(root, out, rng)
+            kills += 1
+            torn += bool(list((root / out).glob("checkpoints/*.part-*")))
         if running:
             done = run(root, out, rng.randrange(1, 3))
             expect(done.returncode == 0, f"{out}: the last part: {done.stderr.strip()}")
         expect(same(root, out), f"{out}: after {kills} kills in all the same model and log")
         expect(same_events(root, out), f"{out}: the same event files")
-        left = [p.name for p in (root / out / "checkpoints").iterdir() if ".part-" in p.name]
+        left = [p.name for p in (root / out).rglob("*.part-*")]
         expect(not left, f"{out}: nothing half written is left: {left}")
+        expect(json.loads((root / out / "log.jsonl").read_text().splitlines()[-1])["event"] == "end"
+               and (root / out / "report.html").exists(), f"{out}: the end is logged and reported")
         runs += 1
+    print(f"{kills} kills in {runs} runs, {torn} in the middle of a checkpoint")
     shutil.copytree(root / "killed-0", root / "reported")
     done = subprocess.run([KEXA, "report", "reported"], cwd=root, capture_output=True, text=True,
                           timeout=60)
@@ -173,12 +177,10 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         prepare(root)
-        begin = time.time()
         done = run(root, "whole", resume=False)
-        seconds = time.time() - begin
         expect(done.returncode == 0, f"a whole run: {done.stderr.strip()}")
         expect(sum(e["event"] == "sample" for e in log_lines(root, "whole")) == 8, "8 samples")
-        test_kills(root, seconds)
+        test_kills(root)
         for test in (test_damaged, test_full_disk, test_all_damaged, test_two_at_once):
             test(root)
     print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))

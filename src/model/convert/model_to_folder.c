@@ -56,23 +56,6 @@ static bool write_folder(struct conversion *c, const char *folder, struct err *e
            && conversion_put_all(c, err) && safetensors_writer_end(c->folder, err);
 }
 
-/* Our own temporary folder: plain files only. */
-static void remove_folder(const char *folder)
-{
-    struct buf path = { 0 };
-    DIR *d = opendir(folder);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        buf_clear(&path);
-        buf_printf(&path, "%s/%s", folder, e->d_name);
-        if (!path.failed && strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
-            unlink(path.at);
-    }
-    if (d)
-        closedir(d);
-    buf_release(&path);
-    rmdir(folder);
-}
-
 static bool is_empty_folder(const char *path)
 {
     size_t n = 0;
@@ -96,6 +79,7 @@ static bool take_folder(struct buf *temp, const char *path, struct err *err)
     buf_printf(temp, "%.*s.part-%ld", (int)n, path, (long)getpid());
     if (!buf_ok(temp, err))
         return false;
+    folder_remove(temp->at);              /* an earlier process of this number left it */
     return mkdir(temp->at, 0777) == 0
            || fail_errno(err, ERR_IO, "%s: cannot make this folder", temp->at);
 }
@@ -112,7 +96,7 @@ static bool into_folder(struct conversion *c, const char *path, struct err *err)
         ok = fail_errno(err, ERR_IO, "%s: cannot give the folder its name", path);
     safetensors_writer_release(c->folder);
     if (!ok)
-        remove_folder(temp.at);
+        folder_remove(temp.at);
     buf_release(&temp);
     return ok;
 }

@@ -257,10 +257,24 @@ static void test_leftovers(void)
     leave(out, "step-00000002.kxc", dead_pid());
     leave(out, "step-00000003.kxc", (long)getpid());
     leave(out, "step-00000004.kxc", (long)getppid());          /* alive: it may be writing */
-    leave(out, "notes", dead_pid());                           /* not ours */
+    leave(out, "step-00000005.kxc.bak", 1);                    /* alive as well */
     EXPECT(files_in(out) == 5);
     check(save(out, 5, 0, NULL));
     EXPECT(files_in(out) == 4 && newest_is(out, 5, 0));
+    for (int i = 0; i < 4; i++) {         /* folders; names that only look alike stay */
+        static const char *const name[] = { "final.part-%ld", "final.part-%ld.old",
+                                            "final.part-%ldx", "final.part-x%ld" };
+        char path[700], end[64];
+        snprintf(end, sizeof end, name[i], dead_pid());
+        snprintf(path, sizeof path, "%s/%s", out, end);
+        check(mkdir(path, 0777) == 0);
+        snprintf(path + strlen(path), sizeof path - strlen(path), "/weights.part-1-0");
+        FILE *f = fopen(path, "w");
+        check(f && fclose(f) == 0);
+        *strrchr(path, '/') = 0;
+        file_out_clean(out);
+        EXPECTF(file_is_dir(path) == (i > 0), "%s", path);
+    }
 }
 
 /* In a child with a limit on file sizes, at every 64 bytes of the file. */
