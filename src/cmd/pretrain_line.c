@@ -104,12 +104,14 @@ static bool json_step(const struct pretrain_line *l, const struct step_stats *s,
 {
     double speed = s->seconds > 0 ? (double)s->n_tokens / s->seconds : NAN;
     return print_json(json_pack(
-        "{s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o}",
+        "{s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o,"
+        " s:o}",
         "event", "step", "step", (json_int_t)s->step, "tokens", (json_int_t)s->n_tokens,
         "all_tokens", (json_int_t)s->all_tokens, "loss", number(s->loss), "ce", number(s->ce),
         "mtp", number(s->mtp), "bits_per_byte", number(s->bits_per_byte),
         "heldout_bits_per_byte", number(s->heldout_bits_per_byte), "lr", number(s->lr),
         "grad_norm", number(s->grad_norm), "clipped", s->clipped, "skipped", s->skipped,
+        "seconds", number(s->seconds), "cpu_seconds", number(s->cpu_seconds),
         "tokens_per_second", number(speed),
         "roof_share", number(s->flops / s->seconds / l->roof_flops),
         "seconds_left", number((double)(l->n_steps - s->step) * l->seconds)), err);

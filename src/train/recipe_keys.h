@@ -21,7 +21,8 @@
  *   ffn         3 hidden
  *   expert_ffn  3 hidden / (top_k + shared), to the nearest multiple of 32: as much work for a
  *               token as the dense FFN
- *   lr          3e-4 sqrt(6144 / hidden), two digits: K-EXAONE's at its own width
+ *   lr          3e-4 (6144 / hidden)^(3/4) with Muon, ^(1/2) with AdamW, two digits: K-EXAONE's
+ *               3e-4 at its own width; the exponents from short runs (bench/RESULTS.md)
  *   batch       32768 sqrt(N / 3 m) tokens, to the nearest power of two, at least one row
  *   tokens      20 N (Hoffmann et al. 2022, arXiv 2203.15556, section 3)
  *   micro_rows  rows of about 8192 tokens

@@ -96,6 +96,13 @@ static double two_digits(double v)
     return strtod(text, NULL);
 }
 
+/* 3e-4 at K-EXAONE's width; narrower models take more, with Muon more still. */
+static double rate_of(enum recipe_optimizer_kind kind, uint32_t hidden)
+{
+    double root = sqrt(6144.0 / hidden);
+    return two_digits(3e-4 * root * (kind == OPTIMIZER_MUON ? sqrt(root) : 1));
+}
+
 /* The power of two nearest to v, by ratio; rows of `context` tokens, at least one. */
 static uint64_t batch_near(double v, uint32_t context)
 {
@@ -121,7 +128,7 @@ void recipe_size_apply(struct train_recipe *r)
     if (!GIVEN(r, data.context))
         r->data.context = row->context;
     if (!GIVEN(r, optimizer.lr))
-        r->optimizer.lr = two_digits(3e-4 * sqrt(6144.0 / m->hidden));
+        r->optimizer.lr = rate_of(r->optimizer.kind, m->hidden);
     if (!GIVEN(r, run.batch_tokens))
         r->run.batch_tokens = batch_near(32768 * sqrt((double)m->size / 3e6), r->data.context);
 }

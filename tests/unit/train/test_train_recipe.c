@@ -142,6 +142,26 @@ static void test_sizes(void)
     }
 }
 
+/* K-EXAONE's learning rate at its width, more below it, and less of that with AdamW. */
+static void test_rates(void)
+{
+    static const struct { const char *lines; double lr; } cases[] = {
+        { "[model]\nhidden = 6144\n", 3e-4 }, { "[model]\nhidden = 384\n", 2.4e-3 },
+        { "[model]\nhidden = 384\n[optimizer]\nkind = adamw\n", 1.2e-3 },
+        { "[model]\nhidden = 6144\n[optimizer]\nkind = adamw\n", 3e-4 },
+        { "[model]\nhidden = 384\n[optimizer]\nlr = 0.5\n", 0.5 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct train_recipe r;
+        struct err err = { 0 };
+        char text[300];
+        snprintf(text, sizeof text, "%s%s", needed, cases[i].lines);
+        EXPECT(resolve_text(&r, text, &err));
+        EXPECTF(r.optimizer.lr == cases[i].lr, "%g", r.optimizer.lr);
+        train_recipe_release(&r);
+    }
+}
+
 static bool same_layers(const struct plan *a, const struct plan *b)
 {
     for (uint32_t i = 0; i < plan_all_layers(a); i++) {
@@ -320,7 +340,7 @@ static void test_explain(void)
 const struct test tests[] = {
     { "values", test_values }, { "refused lines", test_refused_lines },
     { "refused together", test_refused_together }, { "sizes", test_sizes },
-    { "config", test_config }, { "large", test_large },
+    { "rates", test_rates }, { "config", test_config }, { "large", test_large },
     { "memory", test_memory }, { "written", test_written }, { "options", test_options },
     { "no memory", test_no_memory }, { "explain", test_explain }, { 0 }
 };
