@@ -84,6 +84,15 @@ struct adamw_task {
     struct adamw decayed, plain;
 };
 
+/* The compute copy of a block whose master has changed. */
+static void publish_block(const struct optimizer *o, const struct optimizer_block *k)
+{
+    const struct param *p = &o->ps->at[k->param];
+    if (p->compute)
+        o->ps->model->kern->round_bf16(p->compute + k->at, p->master + k->at, k->n);
+}
+
+/* A block's master is still in the cache when its copy is made. */
 static void adamw_range(void *arg, size_t begin, size_t end, int worker)
 {
     const struct adamw_task *t = arg;
@@ -91,11 +100,22 @@ static void adamw_range(void *arg, size_t begin, size_t end, int worker)
     for (size_t b = begin; b < end; b++) {
         const struct optimizer_block *k = &t->o->block[b];
         const struct param *p = &t->o->ps->at[k->param];
-        if (p->group != PARAM_MUON)
-            t->o->ps->model->kern->adamw_step(p->master + k->at, p->m1 + k->at, p->m2 + k->at,
-                                              p->grad + k->at, k->n,
-                                              p->group == PARAM_ADAMW ? &t->decayed : &t->plain);
+        if (p->group == PARAM_MUON)
+            continue;
+        t->o->ps->model->kern->adamw_step(p->master + k->at, p->m1 + k->at, p->m2 + k->at,
+                                          p->grad + k->at, k->n,
+                                          p->group == PARAM_ADAMW ? &t->decayed : &t->plain);
+        publish_block(t->o, k);
     }
+}
+
+static void muon_publish_range(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct optimizer *o = arg;
+    (void)worker;
+    for (size_t b = begin; b < end; b++)
+        if (o->ps->at[o->block[b].param].group == PARAM_MUON)
+            publish_block(o, &o->block[b]);
 }
 
 static void move_biases(struct optimizer *o, const uint64_t *load)
@@ -122,9 +142,10 @@ void optimizer_step(struct optimizer *o, uint64_t t, double lr, double grad_scal
     struct muon_config c = { .lr = lr, .mu = o->rule.muon_momentum, .nesterov = true,
                              .weight_decay = o->rule.adamw.weight_decay,
                              .grad_scale = grad_scale, .bf16 = o->ps->bf16 };
-    if (o->n_muon)
+    if (o->n_muon) {
         muon_step(m->kern, m->pool, o->muon, o->n_muon, &c, o->scratch);
+        pool_run(m->pool, o->n_blocks, 4, muon_publish_range, o);
+    }
     if (load && o->rule.bias_update != 0)
         move_biases(o, load);
-    params_publish(o->ps);
 }

@@ -425,6 +425,31 @@ static void test_passes(void)
     rig_close(&g);
 }
 
+/* After a step of Muon and AdamW every matrix computes with its new master, rounded. */
+static void test_compute_copies(void)
+{
+    struct rig g;
+    struct err err;
+    struct optimizer o;
+    struct optimizer_rule rule = { { 0.9, 0.95, 1e-8, 0.1 }, 0.95, 1e-3 };
+    if (!rig_open(&g, "exaone_moe", 2, true) || !optimizer_open(&o, &g.ps, &rule, &err))
+        return;
+    for (size_t i = 0; i < g.ps.n_grad; i++)
+        g.ps.grad[i] = (float)(i % 7) - 2.5f;
+    optimizer_step(&o, 1, 0.1, 1, NULL);
+    size_t copies[N_PARAM_GROUPS] = { 0 }, wrong = 0;
+    for (size_t i = 0; i < g.ps.n; i++) {
+        const struct param *p = &g.ps.at[i];
+        copies[p->group] += p->compute != NULL;
+        for (size_t k = 0; p->compute && k < p->n; k++)
+            wrong += p->compute[k] != f32_to_bf16(p->master[k]);
+    }
+    EXPECT(copies[PARAM_MUON] > 0 && copies[PARAM_ADAMW] > 0);
+    EXPECTF(wrong == 0, "%zu elements are not their master's rounding", wrong);
+    optimizer_close(&o);
+    rig_close(&g);
+}
+
 static void test_memory(void)
 {
     struct rig g;
@@ -449,6 +474,7 @@ const struct test tests[] = {
     { "training logits are serving logits", test_served },
     { "20 steps of AdamW equal torch's", test_adamw },
     { "a step in several passes", test_passes },
+    { "what computes in bf16 is its master's rounding", test_compute_copies },
     { "memory is known before", test_memory },
     { 0 }
 };
