@@ -1,5 +1,6 @@
 /* Training a tokenizer, from files to a tokenizer that encodes. */
 #include "format/format.h"
+#include "text/span_table.h"
 #include "text/special_tokens.h"
 #include "text/text.h"
 #include "text/tokenizer_parts.h"
@@ -325,6 +326,92 @@ static void what_is_saved_encodes_the_same(void)
     tokenizer_close(again);
 }
 
+struct stage_one {
+    struct word_table words;
+    struct spans spans;
+};
+
+static bool segment(const void *arg, struct bytes piece, struct ids *out)
+{
+    const struct stage_one *one = arg;
+    const uint8_t *at = piece.at, *end = at + piece.len;
+    for (size_t n; at < end; at += n) {
+        n = learnt_word_length(at, end);
+        const uint32_t *id = word_table_tokens(&one->words, &one->spans, (struct bytes){ at, n });
+        for (; *id != SPAN_END; id++)
+            ids_put(out, *id);
+    }
+    return !out->failed;
+}
+
+/* Sequences whose bytes the tokenizer cuts otherwise than training left them. */
+static size_t differing(const struct tokenizer *t, const struct learnt *l, const struct spans *s,
+                        size_t *n_all)
+{
+    struct bpe_scratch scratch = { 0 };
+    struct ids ids = { 0 };
+    struct buf text = { 0 };
+    size_t n_bad = 0, n;
+    *n_all = 0;
+    for (uint32_t p = 1; p < s->n; p += (uint32_t)n + 1, ++*n_all) {
+        ids.n = 0;
+        buf_clear(&text);
+        for (n = 0; s->sym[p + n] != SPAN_END; n++)
+            buf_put(&text, learnt_bytes(l, s->sym[p + n]).at, learnt_bytes(l, s->sym[p + n]).len);
+        bpe_begin(&scratch, NULL);
+        EXPECT(bpe_encode(&t->bpe, (struct bytes){ (const uint8_t *)text.at, text.len }, &scratch,
+                          &ids, NULL) && bpe_flush(&t->bpe, &scratch, &ids, NULL));
+        n_bad += ids.n != n || memcmp(ids.at, s->sym + p, n * sizeof *ids.at) != 0;
+    }
+    bpe_scratch_release(&scratch);
+    ids_release(&ids);
+    buf_release(&text);
+    return n_bad;
+}
+
+/* Encoding a piece by rank gives the tokens that both stages of training left it with. */
+static void encoding_gives_what_was_trained(void)
+{
+    struct stage_one one = { 0 };
+    struct span_table table = { 0 };
+    struct spans spans = { 0 };
+    struct piece_count count = { 0 };
+    struct learnt l;
+    struct err err = { 0 };
+    struct text_chunk chunk = { 0 };
+    struct chunk_text part = { .weight = 1 };
+    const struct pretok *pre = pretok_find(bytes_of("exaone-moe"));
+    struct merge_rules rules = { .n_ids = 2000, .least = 2, .max_words = 1, .max_bytes = 1 << 24 };
+    EXPECT(learnt_init(&l, N_SPECIAL, &err) &&
+           file_read(&chunk.text, tree_path("tests/gold/text/sample.txt"), 1 << 20, &err));
+    part.len = chunk.text.len;
+    chunk.part = &part;
+    chunk.n = 1;
+    EXPECT(piece_count_chunk(&count, &chunk, pre, PIECE_WORD));
+    for (unsigned i = 0; i < COUNT_SHARDS; i++)
+        word_table_add(&one.words, i, &count);
+    EXPECT(word_table_spans(&one.words, &l, &one.spans, &err) &&
+           merge_learn(&one.spans, &l, rules, NULL, NULL, &err) &&
+           word_table_place(&one.words, &one.spans, &err));
+    EXPECT(piece_count_chunk(&count, &chunk, pre, PIECE_WHOLE));
+    for (unsigned i = 0; i < COUNT_SHARDS; i++)
+        span_table_add(&table, i, &count, &l, segment, &one);
+    rules.n_ids = 3000;
+    rules.max_words = 4;
+    EXPECT(span_table_take(&table, &spans, &err) &&
+           merge_learn(&spans, &l, rules, NULL, NULL, &err));
+    struct tokenizer *t = tokenizer_of_learnt(&l, NULL, 0, &err);
+    size_t n_all = 0, n_bad = t ? differing(t, &l, &spans, &n_all) : 1;
+    EXPECTF(!n_bad && n_all > 2000 && l.n_superwords > 100, "%zu of %zu", n_bad, n_all);
+    tokenizer_close(t);
+    word_table_release(&one.words);
+    spans_release(&one.spans);
+    spans_release(&spans);
+    piece_count_release(&count);
+    buf_release(&chunk.text);
+    learnt_release(&l);
+}
+
 static void every_refused_allocation_is_survived(void)
 {
     const char *path = scratch_text("oom.txt", "one two one two one two one two one two");
@@ -355,6 +442,7 @@ const struct test tests[] = {
     { "NFC", text_is_trained_on_in_nfc },
     { "weights and held-out documents", weights_and_held_out_documents },
     { "special tokens", special_tokens_are_checked },
+    { "encoding", encoding_gives_what_was_trained },
     { "saved", what_is_saved_encodes_the_same },
     { "no memory", every_refused_allocation_is_survived },
     { 0 }
