@@ -181,6 +181,21 @@ def test_run(root):
     expect("<svg" in (root / "one/report.html").read_text(), "the run has a report")
 
 
+def test_others(root):
+    """Dense, AdamW, cosine, f32, without MTP; the model goes on to one file."""
+    out = run(root, "dense", "--set", "model.experts=0", "--set", "optimizer.kind=adamw", "--set",
+              "schedule.kind=cosine", "--set", "run.dtype=f32", "--set", "model.mtp=0", "--set",
+              "run.steps=3", "--set", "run.sample_every=0", "--set", "data.heldout_rows=0")
+    steps = events(out, "step")
+    expect(len(steps) == 3 and steps[2]["loss"] < steps[0]["loss"]
+           and all(s["heldout_bits_per_byte"] is None and s["mtp"] == 0 for s in steps),
+           "a dense model with AdamW in f32, without MTP and evaluation")
+    kexa("convert", root / "dense/final", root / "dense.gguf")
+    plain = kexa("run", "-m", root / "dense/final", "-n", 6, "--temp", 0, "the dog")
+    expect(plain == kexa("run", "-m", root / "dense.gguf", "-n", 6, "--temp", 0, "the dog"),
+           "its folder and its GGUF file say the same")
+
+
 def stopped(root, out, how, after):
     """Begins a run, sends a signal once `after` steps were shown; the exit status."""
     p = subprocess.Popen([KEXA, "pretrain", "tiny.recipe", "--out", out, "--json"], cwd=root,
@@ -219,7 +234,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         prepare(root)
-        for test in (test_plans, test_refusals, test_run, test_stops):
+        for test in (test_plans, test_refusals, test_run, test_others, test_stops):
             try:
                 test(root)
             except (RuntimeError, OSError, ValueError, KeyError,
