@@ -15,6 +15,7 @@
 #include "kern/gemm/gemm.h"
 #include "kern/gemm/gemm_bwd.h"
 #include "kern/gemm/gemm_outer_block.h"
+#include "kern/quant/blocks.h"
 
 enum { STRIPS = 16 };
 
@@ -57,12 +58,12 @@ static inline void widen_f32(float *to, const void *p, size_t n)
 
 static inline void widen_bf16(float *to, const void *p, size_t n)
 {
-    const bf16 *from = p;
+    const uint8_t *from = p;              /* weights have any alignment */
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
-        vec_store(to + i, vec_from_bf16(from + i));
+        vec_store(to + i, vec_from_bf16(from + 2 * i));
     for (; i < n; i++)
-        to[i] = bf16_to_f32(from[i]);
+        to[i] = bf16_to_f32(read_u16(from + 2 * i));
 }
 
 typedef void widen_fn(float *to, const void *p, size_t n);

@@ -40,7 +40,7 @@ static inline VEC vec_fma(VEC a, VEC b, VEC c)
     return _mm256_fmadd_ps(a, b, c);
 }
 
-static inline VEC vec_from_bf16(const bf16 *p)
+static inline VEC vec_from_bf16(const uint8_t *p)
 {
     __m256i v = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(v, 16));

@@ -40,7 +40,7 @@ static inline VEC vec_fma(VEC a, VEC b, VEC c)
     return _mm512_fmadd_ps(a, b, c);
 }
 
-static inline VEC vec_from_bf16(const bf16 *p)
+static inline VEC vec_from_bf16(const uint8_t *p)
 {
     __m512i v = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(v, 16));
