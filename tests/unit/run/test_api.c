@@ -45,18 +45,20 @@ static bool whole_life(struct kexa_error *e)
 static void test_every_allocation_fails_once(void)
 {
     long live = mem_live, nth = 0;
-    for (bool ok = false; !ok && nth < 20000; nth++) {
+    long went_on = 0;                     /* without a cache: slower, and right */
+    for (bool hit = true; hit && nth < 20000; nth++) {
         struct kexa_error e = { 0 };
         mem_fail_after = nth;
-        ok = whole_life(&e);
-        bool hit = mem_fail_after < 0;
+        bool ok = whole_life(&e);
+        hit = mem_fail_after < 0;
         mem_fail_after = -1;
-        EXPECTF(ok == !hit, "allocation %ld: %s", nth, e.message);
+        went_on += ok && hit;
+        EXPECTF(ok || hit, "allocation %ld: %s", nth, e.message);
         EXPECTF(ok || (e.message[0] && e.exit_status == 7), "allocation %ld: status %d, \"%s\"",
                 nth, e.exit_status, e.message);
         EXPECTF(mem_live == live, "allocation %ld leaves %ld blocks", nth, mem_live - live);
     }
-    EXPECT(nth > 30);
+    EXPECT(nth > 30 && went_on <= 4);
 }
 
 static void test_refusals_leave_the_session_usable(void)
