@@ -46,6 +46,8 @@ void bpe_release(struct bpe *b)
     mem_give(b->start);
     pair_map_release(&b->merges);
     pair_map_release(&b->later);
+    bpe_cuts_release(&b->word_cuts);
+    bpe_cuts_release(&b->later_cuts);
     spm_release(&b->spm);
     *b = (struct bpe){ 0 };
 }

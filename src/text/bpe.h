@@ -9,10 +9,11 @@
  * O(n log n).
  *
  * Ranks come from a list of merges, or from the scores of the tokens themselves (spm.h).
- * Three things make it fast, and none changes the ids: words are merged one by one where no
+ * Four things make it fast, and none changes the ids: words are merged one by one where no
  * merge crosses them, or before those that do (bpe_stages.c); a word met again comes from a
- * cache (bpe_cache.h); and merging starts from characters where they must come about first
- * (bpe_start.c).  Each is used only where the list of merges shows that it is exact.
+ * cache (bpe_cache.h); merging starts from characters where they must come about first
+ * (bpe_start.c); and runs of symbols that nothing joins are merged apart (bpe_cuts.c).  Each
+ * is used only where the list of merges shows that it is exact.
  *
  * A character without a token is a loose symbol, MAX_VOCAB + code point, until merging is
  * done; then it becomes its byte tokens or the unknown token.
@@ -29,6 +30,12 @@
 struct whole {
     uint32_t hash, id1;                   /* id + 1; 0: free slot */
     uint32_t at, len;                     /* its bytes in vocab.blob */
+};
+
+/* Pairs of symbols that some merge may join; see bpe_cuts.c. */
+struct bpe_cuts {
+    uint64_t *joined;                     /* bits; NULL: any pair */
+    unsigned shift;                       /* 64 - log2(bits) */
 };
 
 struct bpe {
@@ -51,7 +58,12 @@ struct bpe {
     struct pair_map later;                /* the others, where there are any */
     bool later_inside;                    /* some of them make tokens inside a word */
     uint32_t *start;                      /* of each 16-bit code point: bpe_start.c; or NULL */
+    struct bpe_cuts word_cuts, later_cuts;
 };
+
+enum { BPE_N_START = 1 << 16 };
+#define BPE_NO_START UINT32_MAX
+#define BPE_AFTER_SPACE 0x80000000u       /* of a start: also where a space is to the left */
 
 bool bpe_init(struct bpe *b, const struct vocab *v, size_t n_merges, struct err *err);
 void bpe_release(struct bpe *b);
@@ -88,6 +100,16 @@ const uint8_t *bpe_end_of_word(const uint8_t *at, const uint8_t *end);
 
 /* Fills b->start, from the merges of rank below b->stage_two.  false: out of memory. */
 bool bpe_start_build(struct bpe *b);
+
+/* Where merging that starts from b->start, or the merges from b->stage_two on, never join two
+ * symbols.  Without bits where that is too much to find out.  false: out of memory. */
+bool bpe_cuts_build(const struct bpe *b, bool later, struct bpe_cuts *cuts);
+void bpe_cuts_release(struct bpe_cuts *cuts);
+
+static inline uint64_t bpe_cuts_bit(const struct bpe_cuts *c, uint32_t left, uint32_t right)
+{
+    return ((uint64_t)left << 32 | right) * 0x9E3779B97F4A7C15u >> c->shift;
+}
 
 /* Byte-level: appends the symbols that merging may start from, for which there is room. */
 void bpe_put_start(const struct bpe *b, struct bytes word, struct ids *out);

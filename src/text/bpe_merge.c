@@ -182,28 +182,58 @@ static void link_all(struct rules r, const uint32_t *id, uint32_t n, struct bpe_
     heap_order(h);
 }
 
+/* id[0..*n) becomes the merged symbols. */
+static bool merge_run(struct rules r, uint32_t *id, size_t *n, struct bpe_scratch *s,
+                      struct err *err)
+{
+    if (*n <= SHORT_PIECE) {
+        *n = merge_short(r, id, *n);
+        return true;
+    }
+    if (*n >= DEAD)
+        return fail(err, ERR_LIMIT, "one piece of text is %zu bytes long; the most is %u", *n,
+                    DEAD - 1);
+    if (!scratch_reach(s, *n, err))
+        return false;
+    struct heap h = { s->heap, 0 };
+    link_all(r, id, (uint32_t)*n, s->sym, &h);
+    merge_long(r, s->sym, &h);
+    *n = 0;
+    for (uint32_t i = 0; i != DEAD; i = s->sym[i].next)
+        id[(*n)++] = s->sym[i].id;
+    return true;
+}
+
+/* The number of symbols from id[0] that merges may join, at least 1. */
+static size_t run_length(const struct bpe_cuts *c, const uint32_t *id, size_t n)
+{
+    size_t len = 1;
+    for (; len < n; len++) {
+        uint64_t bit = bpe_cuts_bit(c, id[len - 1], id[len]);
+        if (!(c->joined[bit >> 6] >> (bit & 63) & 1))
+            break;
+    }
+    return len;
+}
+
 bool bpe_merge(const struct bpe *b, enum bpe_stage stage, struct ids *v, size_t from,
                struct bpe_scratch *s, struct err *err)
 {
+    static const struct bpe_cuts none;
     struct rules r = { stage == STAGE_LATER ? &b->later : &b->merges,
                        b->spm.vocab ? &b->spm : NULL,
                        stage == STAGE_WORD ? b->stage_two : UINT32_MAX };
-    size_t n = v->n - from;
+    const struct bpe_cuts *cuts = stage == STAGE_WORD ? &b->word_cuts
+                                : stage == STAGE_LATER ? &b->later_cuts : &none;
     uint32_t *id = v->at + from;
-    if (n <= SHORT_PIECE) {
-        v->n = from + merge_short(r, id, n);
-        return true;
+    size_t n = v->n - from, to = 0;
+    for (size_t at = 0, len, left; at < n; at += len) {
+        left = len = cuts->joined ? run_length(cuts, id + at, n - at) : n;
+        if (len > 1 && !merge_run(r, id + at, &left, s, err))
+            return false;
+        for (size_t i = 0; i < left; i++)
+            id[to++] = id[at + i];
     }
-    if (n >= DEAD)
-        return fail(err, ERR_LIMIT, "one piece of text is %zu bytes long; the most is %u", n,
-                    DEAD - 1);
-    if (!scratch_reach(s, n, err))
-        return false;
-    struct heap h = { s->heap, 0 };
-    link_all(r, id, (uint32_t)n, s->sym, &h);
-    merge_long(r, s->sym, &h);
-    v->n = from;
-    for (uint32_t i = 0; i != DEAD; i = s->sym[i].next)
-        v->at[v->n++] = s->sym[i].id;
+    v->n = from + to;
     return true;
 }

@@ -129,6 +129,7 @@ bool bpe_finish(struct bpe *b, struct err *err)
 {
     bool clean = is_clean(b);
     bool ok = pair_map_seal(&b->merges) && (!clean || b->ignore_merges || find_stages(b)) &&
-              (!clean || bpe_start_build(b));
+              (!clean || (bpe_start_build(b) && bpe_cuts_build(b, false, &b->word_cuts))) &&
+              (!b->later.slot || bpe_cuts_build(b, true, &b->later_cuts));
     return ok || fail(err, ERR_MEMORY, "no memory to look at %u merges", b->n_merges);
 }

@@ -16,11 +16,6 @@
 
 #include "text/unicode.h"
 
-enum { N_START = 1 << 16 };
-
-#define NO_START UINT32_MAX
-#define AFTER_SPACE 0x80000000u           /* also where a space is to the left */
-
 /* For each token the least rank of a merge that uses it. */
 struct edges {
     uint32_t *as_left;
@@ -57,7 +52,7 @@ static unsigned next_merge(const struct bpe *b, const uint32_t *id, unsigned n,
     return best;
 }
 
-/* The start of a character by its bytes, with AFTER_SPACE; or NO_START. */
+/* The start of a character by its bytes, with BPE_AFTER_SPACE; or BPE_NO_START. */
 static uint32_t start_of(const struct bpe *b, const struct edges *e, struct bytes c)
 {
     uint32_t id[4], most = 0;
@@ -69,7 +64,7 @@ static uint32_t start_of(const struct bpe *b, const struct edges *e, struct byte
         struct pair_slot m = { 0 };
         unsigned at = next_merge(b, id, n, &m);
         if (at == n || e->as_left[id[n - 1]] <= m.a || e->as_right[0][id[0]] <= m.a)
-            return NO_START;
+            return BPE_NO_START;
         after_space = after_space && e->as_right[1][id[0]] > m.a;
         most = m.a > most ? m.a : most;
         id[at] = m.b;
@@ -78,9 +73,9 @@ static uint32_t start_of(const struct bpe *b, const struct edges *e, struct byte
             id[i] = id[i + 1];
     }
     if (e->as_left[id[0]] <= most || e->as_right[0][id[0]] <= most)
-        return NO_START;
+        return BPE_NO_START;
     after_space = after_space && e->as_right[1][id[0]] > most;
-    return id[0] | (after_space ? AFTER_SPACE : 0);
+    return id[0] | (after_space ? BPE_AFTER_SPACE : 0);
 }
 
 static void fill(struct bpe *b, const struct edges *e)
@@ -91,7 +86,7 @@ static void fill(struct bpe *b, const struct edges *e)
         if (!v->tok[id].used || v->tok[id].added || c.len < 2 || c.len > 3)
             continue;
         struct unit u = unit_at(c.at, c.at + c.len);
-        if (u.cp < N_START && u.len == c.len)
+        if (u.cp < BPE_N_START && u.len == c.len)
             b->start[u.cp] = start_of(b, e, c);
     }
 }
@@ -100,11 +95,11 @@ bool bpe_start_build(struct bpe *b)
 {
     size_t n = b->vocab->n;
     uint32_t *all = mem_take(3 * n + 1, sizeof *all);
-    b->start = mem_take(N_START, sizeof *b->start);
+    b->start = mem_take(BPE_N_START, sizeof *b->start);
     if (all && b->start) {
         struct edges e = { all, { all + n, all + 2 * n } };
         memset(all, 255, 3 * n * sizeof *all);
-        memset(b->start, 255, N_START * sizeof *b->start);
+        memset(b->start, 255, BPE_N_START * sizeof *b->start);
         find_edges(b, &e);
         fill(b, &e);
     }
@@ -121,10 +116,10 @@ void bpe_put_start(const struct bpe *b, struct bytes word, struct ids *out)
     while (at < end) {
         unsigned len = 1;
         uint32_t cp = utf8_decode(at, end, &len);
-        uint32_t s = cp < N_START && len > 1 ? b->start[cp] : NO_START;
+        uint32_t s = cp < BPE_N_START && len > 1 ? b->start[cp] : BPE_NO_START;
         bool after_space = at > word.at && at[-1] == ' ';
-        if (s != NO_START && (!after_space || (s & AFTER_SPACE))) {
-            *id++ = s & ~AFTER_SPACE;
+        if (s != BPE_NO_START && (!after_space || (s & BPE_AFTER_SPACE))) {
+            *id++ = s & ~BPE_AFTER_SPACE;
             at += len;
             continue;
         }

@@ -3,9 +3,10 @@
  *
  * Encoding: special tokens are split out of the raw text (if asked), text is
  * normalised to NFC where the file says so, cut into pieces by the pre-tokenizer,
- * and each piece is merged by rank with a heap, O(n log n) in the piece's length.
+ * and each piece is merged by rank, O(n log n) in the piece's length.
  * Any bytes are accepted: broken UTF-8 goes through byte by byte.
- * A tokenizer is read-only after open and may be used by many threads.
+ * A tokenizer may be used by many threads.  It keeps the words it met, 8 MB at most for each
+ * of up to 16 calls at a time; ids never depend on that.
  */
 #ifndef KEXA_TEXT_TOKENIZER_H
 #define KEXA_TEXT_TOKENIZER_H

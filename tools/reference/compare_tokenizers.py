@@ -7,9 +7,9 @@ CORPUS is a folder of *.jsonl.zst with "text", "lang" and "id".  A document belo
 when crc32(id) % 16 is 0 or 2, so it is the same everywhere; a tokenizer trained on another part
 has not seen it.  TOKENIZER is a tokenizer.json, or a GGUF file whose pre-tokenizer is smollm.
 Every document is one call, on one thread, for all three; time is the process's CPU time.  kexa:
-the first pass, which starts with empty caches, and the median of the next five.  The packages are
-slower, so they get --peer-bytes of each language.  The ids of `tokenizers` are compared with
-kexa's; tiktoken gets the same vocabulary, with ids as ranks, and its own pattern syntax.
+the first pass, which starts with empty caches (the better of two), and the median of the next
+five.  The packages are slower, so they get --peer-bytes of each language.  The ids of
+`tokenizers` are compared with kexa's; tiktoken gets the same vocabulary, with ids as ranks.
 """
 import argparse
 import collections
