@@ -59,8 +59,10 @@ static void route(const struct step *s, uint32_t layer)
 struct pair_task {
     const struct step *s;
     const struct layer_weights *w;
+    float limit;                          /* of SwiGLU */
 };
 
+/* Inputs of pairs [begin, end). */
 static void copy_range(void *arg, size_t begin, size_t end, int worker)
 {
     const struct pair_task *t = arg;
@@ -68,29 +70,29 @@ static void copy_range(void *arg, size_t begin, size_t end, int worker)
     const struct workspace *ws = t->s->ws;
     uint32_t top_k = t->s->m->plan.router.top_k;
     (void)worker;
-    for (size_t i = begin; i < end; i++)
-        acts_copy_row(t->s->m, &t->s->ws->pair_z, ws->pair[i], &ws->z, i / top_k,
+    for (size_t p = begin; p < end; p++)
+        acts_copy_row(t->s->m, &t->s->ws->pair_z, p, &ws->z, ws->slot[p] / top_k,
                       t->s->m->plan.hidden, in, 2);
 }
 
-/* Counting sort of the pairs by expert, rows ascending inside one; gathers their inputs. */
-static void gather_pairs(const struct step *s, uint32_t layer)
+/* Counting sort of the pairs by expert, rows ascending inside one. */
+static void sort_pairs(const struct step *s)
 {
-    struct model *m = s->m;
-    struct pair_task t = { s, &m->weights.layer[layer] };
-    uint32_t *first = s->ws->first, n = m->plan.router.n, top_k = m->plan.router.top_k;
-    size_t pairs = s->n * top_k;
+    uint32_t *first = s->ws->first, n = s->m->plan.router.n;
+    size_t pairs = s->n * s->m->plan.router.top_k;
     memset(first, 0, (n + 1) * sizeof *first);
     for (size_t i = 0; i < pairs; i++)
         first[s->ws->expert[i] + 1]++;
     for (uint32_t e = 0; e < n; e++)
         first[e + 1] += first[e];
-    for (size_t i = 0; i < pairs; i++)
-        s->ws->pair[i] = first[s->ws->expert[i]]++;
+    for (size_t i = 0; i < pairs; i++) {
+        uint32_t p = first[s->ws->expert[i]]++;
+        s->ws->pair[i] = p;
+        s->ws->slot[p] = (uint32_t)i;
+    }
     for (uint32_t e = n; e > 0; e--)
         first[e] = first[e - 1];
     first[0] = 0;
-    pool_run(m->pool, pairs, ROUTE_GRAIN, copy_range, &t);
 }
 
 /* gate and up of every expert that has rows, and of the shared one. */
@@ -142,6 +144,50 @@ static void run_outputs(const struct step *s, uint32_t layer)
     linear_run(m, job, n_jobs);
 }
 
+/* Training: one expert from its inputs to its outputs, while its rows are in the cache. */
+static void chain_range(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct pair_task *t = arg;
+    struct model *m = t->s->m;
+    struct workspace *ws = t->s->ws;
+    for (size_t e = begin; e < end; e++) {
+        size_t p0 = ws->first[e], rows = ws->first[e + 1] - p0, hidden = m->plan.hidden;
+        size_t width = t->w->gate_e[e].rows, at = p0 * width;
+        struct acts x = acts_at(&ws->pair_z, p0, hidden), a = acts_at(&ws->pair_act, p0, width);
+        const struct weight *down = &t->w->down_e[e];
+        if (!rows)
+            continue;
+        copy_range(arg, p0, p0 + rows, worker);
+        linear_alone(m, &(struct linear_job){ ws->pair_gate + at, width, &t->w->gate_e[e], x,
+                                              rows }, worker);
+        linear_alone(m, &(struct linear_job){ ws->pair_up + at, width, &t->w->up_e[e], x, rows },
+                     worker);
+        m->kern->swiglu_fwd(ws->pair_act.f32 + at, ws->pair_gate + at, ws->pair_up + at,
+                            rows * width, t->limit);
+        acts_round(m, &ws->pair_act, p0, p0 + rows, width, acts_classes(m, &down, 1));
+        linear_alone(m, &(struct linear_job){ ws->pair_out + p0 * hidden, hidden, down, a, rows },
+                     worker);
+    }
+}
+
+/* Training: the shared expert, split over all rows. */
+static void run_shared(const struct step *s, uint32_t layer)
+{
+    struct model *m = s->m;
+    const struct layer_weights *w = &m->weights.layer[layer];
+    size_t hidden = m->plan.hidden, width = w->gate_s.rows;
+    struct acts z = acts_at(&s->ws->z, 0, hidden);
+    if (!w->gate_s.data)
+        return;
+    const struct linear_job in[] = { { s->ws->gate, width, &w->gate_s, z, s->n },
+                                     { s->ws->up, width, &w->up_s, z, s->n } };
+    linear_run(m, in, 2);
+    gate_rows(m, &s->ws->act, s->ws->gate, s->ws->up, s->n, &w->down_s,
+              m->plan.layer[layer].swiglu_limit);
+    linear_run(m, &(struct linear_job){ s->ws->shared_out, hidden, &w->down_s,
+                                        acts_at(&s->ws->act, 0, width), s->n }, 1);
+}
+
 /* Each row's experts in ascending order, the shared one last. */
 static void combine_range(void *arg, size_t begin, size_t end, int worker)
 {
@@ -164,10 +210,16 @@ void moe_forward(const struct step *s, uint32_t layer)
 {
     struct model *m = s->m;
     const struct layer_weights *w = &m->weights.layer[layer];
-    struct pair_task t = { s, w };
+    struct pair_task t = { s, w, m->plan.layer[layer].swiglu_limit };
     route(s, layer);
-    gather_pairs(s, layer);
-    run_inputs(s, layer);
-    run_outputs(s, layer);
+    sort_pairs(s);
+    if (s->docs) {
+        pool_run(m->pool, m->plan.router.n, 1, chain_range, &t);
+        run_shared(s, layer);
+    } else {
+        pool_run(m->pool, s->n * m->plan.router.top_k, ROUTE_GRAIN, copy_range, &t);
+        run_inputs(s, layer);
+        run_outputs(s, layer);
+    }
     pool_run(m->pool, s->n, ROUTE_GRAIN, combine_range, &t);
 }

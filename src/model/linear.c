@@ -237,3 +237,9 @@ void linear_run(struct model *m, const struct linear_job *jobs, size_t n_jobs)
     else
         run_many(&l);
 }
+
+void linear_alone(struct model *m, const struct linear_job *job, int worker)
+{
+    struct linear l = { m, job, 1, job->w->rows, SIZE_MAX };
+    run_range(&l, job, 0, job->w->rows, worker);
+}

@@ -47,4 +47,8 @@ void acts_copy_row(const struct model *m, struct acts_buf *dst, size_t to,
 
 void linear_run(struct model *m, const struct linear_job *jobs, size_t n_jobs);
 
+/* One product in the calling thread alone, the pool's `worker`: the same bits.  Nobody observes
+ * it. */
+void linear_alone(struct model *m, const struct linear_job *job, int worker);
+
 #endif

@@ -9,6 +9,7 @@ enum { HALVINGS = 6, UNITS_PER_THREAD = 4 };
 
 struct linear_bwd {
     struct model *m;
+    struct pool *pool;                    /* NULL: this thread alone */
     const struct linear_bwd_job *jobs;
     size_t n_jobs;
     size_t dx_rows, dx_cols, dw_rows, dw_cols;            /* of a unit */
@@ -173,12 +174,12 @@ static size_t count_all(const struct linear_bwd *l, count_fn *count)
 static void run_loop(const struct linear_bwd *l, count_fn *count, unit_fn *run)
 {
     struct unit_loop u = { l, count, run };
-    pool_run(l->m->pool, count_all(l, count), 1, run_units, &u);
+    pool_run(l->pool, count_all(l, count), 1, run_units, &u);
 }
 
 static void choose_units(struct linear_bwd *l)
 {
-    size_t threads = (size_t)pool_threads(l->m->pool);
+    size_t threads = l->pool ? (size_t)pool_threads(l->pool) : 1;
     l->dx_rows = DX_ROWS;
     l->dx_cols = DX_COLS;
     l->dw_rows = DW_ROWS;
@@ -202,12 +203,23 @@ static void check_job(const struct linear_bwd *l, size_t i)
               && before->dx_stride == j->dx_stride);
 }
 
-void linear_bwd_run(struct model *m, const struct linear_bwd_job *jobs, size_t n_jobs)
+static void run_list(struct model *m, struct pool *pool, const struct linear_bwd_job *jobs,
+                     size_t n_jobs)
 {
-    struct linear_bwd l = { .m = m, .jobs = jobs, .n_jobs = n_jobs };
+    struct linear_bwd l = { .m = m, .pool = pool, .jobs = jobs, .n_jobs = n_jobs };
     for (size_t i = 0; i < n_jobs; i++)
         check_job(&l, i);
     choose_units(&l);
     run_loop(&l, round_units, round_unit);
     run_loop(&l, product_units, product_unit);
+}
+
+void linear_bwd_run(struct model *m, const struct linear_bwd_job *jobs, size_t n_jobs)
+{
+    run_list(m, m->pool, jobs, n_jobs);
+}
+
+void linear_bwd_alone(struct model *m, const struct linear_bwd_job *jobs, size_t n_jobs)
+{
+    run_list(m, NULL, jobs, n_jobs);
 }

@@ -32,4 +32,8 @@ struct linear_bwd_job {
 /* A job without rows does nothing, wherever its dx points. */
 void linear_bwd_run(struct model *m, const struct linear_bwd_job *jobs, size_t n_jobs);
 
+/* The same bits in the calling thread alone, for a chain of small products whose data stays in
+ * its cache (model/train/experts_bwd.c). */
+void linear_bwd_alone(struct model *m, const struct linear_bwd_job *jobs, size_t n_jobs);
+
 #endif

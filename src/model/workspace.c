@@ -45,6 +45,7 @@ static void carve_moe(struct carver *c, struct workspace *ws, const struct plan 
     ws->mixing = carve(c, pairs, sizeof(float));
     ws->pair = carve(c, pairs, sizeof(uint32_t));
     ws->first = carve(c, n + 1, sizeof(uint32_t));
+    ws->slot = carve(c, pairs, sizeof(uint32_t));
     ws->pair_z = carve_acts(c, pairs, p->hidden);
     ws->pair_gate = carve(c, pairs * p->expert_ffn, sizeof(float));
     ws->pair_up = carve(c, pairs * p->expert_ffn, sizeof(float));

@@ -37,6 +37,7 @@ struct workspace {
     float *mixing;                        /* [rows][top_k] weights of those */
     uint32_t *pair;                       /* [rows][top_k] index among the pairs */
     uint32_t *first;                      /* [experts + 1] pairs by expert */
+    uint32_t *slot;                       /* [pairs] row * top_k + k of a pair */
     struct acts_buf pair_z;               /* gathered inputs, [pairs][hidden] */
     float *pair_gate, *pair_up;           /* [pairs][expert FFN width] */
     struct acts_buf pair_act;

@@ -12,78 +12,94 @@ enum { ROW_GRAIN = 8 };
 struct moe_bwd_task {
     struct tape *t;
     const struct workspace *ws;
+    const struct layer_weights *w, *g;
     const float *dt;
-    size_t width;                         /* of gate, up and act below */
-    float limit;
-    float *dgate, *dup;
-    const float *dact, *gate, *up;
+    float limit;                          /* of SwiGLU */
 };
 
-/* Gradients of every pair's output and of its mixing weight. */
-static void pair_out_range(void *arg, size_t begin, size_t end, int worker)
+static size_t larger_of(size_t a, size_t b)
 {
-    const struct moe_bwd_task *k = arg;
+    return a > b ? a : b;
+}
+
+/* Gradients of one expert's outputs and of its mixing weights. */
+static void outputs_backward(const struct moe_bwd_task *k, size_t p0, size_t rows)
+{
     struct tape *t = k->t;
     size_t hidden = t->m->plan.hidden, top_k = t->m->plan.router.top_k;
-    (void)worker;
-    for (size_t i = begin * top_k; i < end * top_k; i++) {
-        const float *dy = k->dt + i / top_k * hidden;
-        size_t at = k->ws->pair[i] * hidden;
-        t->m->kern->scale_add_bwd(t->d.pair_out + at, t->d.mixing + i, dy, k->ws->pair_out + at,
-                                  k->ws->mixing[i], hidden);
+    for (size_t p = p0; p < p0 + rows; p++) {
+        size_t slot = k->ws->slot[p];
+        t->m->kern->scale_add_bwd(t->d.pair_out + p * hidden, t->d.mixing + slot,
+                                  k->dt + slot / top_k * hidden, k->ws->pair_out + p * hidden,
+                                  k->ws->mixing[slot], hidden);
     }
 }
 
-/* down_e of every expert that had rows, and of the shared one. */
-static void down_backward(struct tape *t, uint32_t layer, const float *dt, struct weights *grads)
+/* One expert from its outputs to its inputs, while its rows are in the cache. */
+static void expert_backward(const struct moe_bwd_task *k, size_t e, size_t p0, size_t rows)
 {
-    struct model *m = t->m;
-    const struct layer_weights *w = &m->weights.layer[layer], *g = &grads->layer[layer];
-    const struct workspace *ws = &t->ffn[layer];
-    struct tape_grads *d = &t->d;
-    size_t hidden = m->plan.hidden, width = m->plan.layer[layer].ffn, n_jobs = 0;
-    for (uint32_t e = 0; e < m->plan.router.n; e++) {
-        size_t p0 = ws->first[e], rows = ws->first[e + 1] - p0;
-        if (rows)
-            d->jobs[n_jobs++] = (struct linear_bwd_job){
-                .w = &w->down_e[e], .dy = d->pair_out + p0 * hidden, .dy_stride = hidden,
-                .rows = rows, .x = acts_at(&ws->pair_act, p0, width),
-                .dx = d->pair_act + p0 * width, .dx_stride = width,
-                .dw = grad_f32(&g->down_e[e]), .dy16 = d->rounded + p0 * hidden };
-    }
-    if (w->gate_s.data)
-        d->jobs[n_jobs++] = (struct linear_bwd_job){
-            .w = &w->down_s, .dy = dt, .dy_stride = hidden, .rows = t->n,
-            .x = acts_at(&ws->act, 0, w->gate_s.rows), .dx = d->act,
-            .dx_stride = w->gate_s.rows, .dw = grad_f32(&g->down_s),
-            .dy16 = d->rounded + t->n * m->plan.router.top_k * hidden };
-    linear_bwd_run(m, d->jobs, n_jobs);
+    struct model *m = k->t->m;
+    const struct workspace *ws = k->ws;
+    struct tape_grads *d = &k->t->d;
+    size_t hidden = m->plan.hidden, width = k->w->gate_e[e].rows, at = p0 * width;
+    bf16 *rounded = d->rounded + p0 * larger_of(hidden, 2 * width);
+    struct linear_bwd_job down = { .w = &k->w->down_e[e], .dy = d->pair_out + p0 * hidden,
+                                   .dy_stride = hidden, .rows = rows,
+                                   .x = acts_at(&ws->pair_act, p0, width),
+                                   .dx = d->pair_act + at, .dx_stride = width,
+                                   .dw = grad_f32(&k->g->down_e[e]), .dy16 = rounded };
+    outputs_backward(k, p0, rows);
+    linear_bwd_alone(m, &down, 1);
+    m->kern->swiglu_bwd(d->pair_gate + at, d->pair_up + at, d->pair_act + at, ws->pair_gate + at,
+                        ws->pair_up + at, rows * width, k->limit);
+    struct linear_bwd_job gate = { .w = &k->w->gate_e[e], .dy = d->pair_gate + at,
+                                   .dy_stride = width, .rows = rows,
+                                   .x = acts_at(&ws->pair_z, p0, hidden),
+                                   .dx = d->pair_z + p0 * hidden, .dx_stride = hidden,
+                                   .dw = grad_f32(&k->g->gate_e[e]), .dy16 = rounded };
+    struct linear_bwd_job in[] = { gate, gate };
+    in[1].w = &k->w->up_e[e];
+    in[1].dy = d->pair_up + at;
+    in[1].dx_add = true;
+    in[1].dw = grad_f32(&k->g->up_e[e]);
+    in[1].dy16 += rows * width;
+    linear_bwd_alone(m, in, 2);
 }
 
-static void swiglu_range(void *arg, size_t begin, size_t end, int worker)
+static void expert_range(void *arg, size_t begin, size_t end, int worker)
 {
     const struct moe_bwd_task *k = arg;
-    size_t at = begin * k->width, n = (end - begin) * k->width;
     (void)worker;
-    k->t->m->kern->swiglu_bwd(k->dgate + at, k->dup + at, k->dact + at, k->gate + at, k->up + at,
-                              n, k->limit);
+    for (size_t e = begin; e < end; e++) {
+        size_t p0 = k->ws->first[e], rows = k->ws->first[e + 1] - p0;
+        if (rows)
+            expert_backward(k, e, p0, rows);
+    }
 }
 
-static void gates_backward(struct tape *t, uint32_t layer)
+static void shared_gate_range(void *arg, size_t begin, size_t end, int worker)
 {
-    const struct workspace *ws = &t->ffn[layer];
-    const struct layer_plan *l = &t->m->plan.layer[layer];
-    struct tape_grads *d = &t->d;
-    struct moe_bwd_task k = { .t = t, .width = l->ffn, .limit = l->swiglu_limit,
-                              .dgate = d->pair_gate, .dup = d->pair_up, .dact = d->pair_act,
-                              .gate = ws->pair_gate, .up = ws->pair_up };
-    pool_run(t->m->pool, t->n * t->m->plan.router.top_k, ROW_GRAIN, swiglu_range, &k);
-    if (!l->shared_ffn)
+    const struct moe_bwd_task *k = arg;
+    const struct tape_grads *d = &k->t->d;
+    size_t width = k->w->gate_s.rows, at = begin * width;
+    (void)worker;
+    k->t->m->kern->swiglu_bwd(d->gate + at, d->up + at, d->act + at, k->ws->gate + at,
+                              k->ws->up + at, (end - begin) * width, k->limit);
+}
+
+/* The shared expert down to the gradients of gate and up. */
+static void shared_backward(struct moe_bwd_task *k)
+{
+    struct tape *t = k->t;
+    size_t hidden = t->m->plan.hidden, width = k->w->gate_s.rows;
+    if (!k->w->gate_s.data)
         return;
-    k = (struct moe_bwd_task){ .t = t, .width = l->shared_ffn, .limit = l->swiglu_limit,
-                               .dgate = d->gate, .dup = d->up, .dact = d->act,
-                               .gate = ws->gate, .up = ws->up };
-    pool_run(t->m->pool, t->n, ROW_GRAIN, swiglu_range, &k);
+    struct linear_bwd_job down = { .w = &k->w->down_s, .dy = k->dt, .dy_stride = hidden,
+                                   .rows = t->n, .x = acts_at(&k->ws->act, 0, width),
+                                   .dx = t->d.act, .dx_stride = width,
+                                   .dw = grad_f32(&k->g->down_s), .dy16 = t->d.rounded };
+    linear_bwd_run(t->m, &down, 1);
+    pool_run(t->m->pool, t->n, ROW_GRAIN, shared_gate_range, k);
 }
 
 static void route_bwd_range(void *arg, size_t begin, size_t end, int worker)
@@ -96,47 +112,30 @@ static void route_bwd_range(void *arg, size_t begin, size_t end, int worker)
                       k->ws->expert + row * r->top_k, k->ws->router + row * r->n, r);
 }
 
-/* What reads z itself: the shared expert and the router, in this order; then the experts. */
-static void inputs_backward(struct tape *t, uint32_t layer, struct weights *grads)
+/* What reads z itself: the shared expert's gate and up, then the router. */
+static void inputs_backward(const struct moe_bwd_task *k)
 {
-    struct model *m = t->m;
-    const struct layer_weights *w = &m->weights.layer[layer], *g = &grads->layer[layer];
-    const struct workspace *ws = &t->ffn[layer];
+    struct tape *t = k->t;
     struct tape_grads *d = &t->d;
-    size_t hidden = m->plan.hidden, width = m->plan.layer[layer].ffn, n_jobs = 0;
-    size_t shared = m->plan.layer[layer].shared_ffn;
-    bf16 *rounded = d->rounded;
-    struct linear_bwd_job job = { .rows = t->n, .x = acts_at(&ws->z, 0, hidden), .dx = d->z,
-                                  .dx_stride = hidden, .dy_stride = shared };
-    for (int up = 0; shared && up < 2; up++) {
-        job.w = up ? &w->up_s : &w->gate_s;
-        job.dy = up ? d->up : d->gate;
-        job.dw = grad_f32(up ? &g->up_s : &g->gate_s);
-        job.dx_add = up;
-        job.dy16 = rounded;
-        rounded += t->n * shared;
-        d->jobs[n_jobs++] = job;
-    }
-    job.w = &w->router;
-    job.dy = d->router;
-    job.dy_stride = m->plan.router.n;
-    job.dw = grad_f32(&g->router);
-    job.dx_add = shared != 0;
-    job.dy16 = NULL;
-    d->jobs[n_jobs++] = job;
-    for (uint32_t i = 0; i < 2 * m->plan.router.n; i++) {
-        uint32_t e = i / 2;
-        size_t p0 = ws->first[e], rows = ws->first[e + 1] - p0;
-        if (rows)
-            d->jobs[n_jobs++] = (struct linear_bwd_job){
-                .w = i % 2 ? &w->up_e[e] : &w->gate_e[e], .rows = rows,
-                .dy = (i % 2 ? d->pair_up : d->pair_gate) + p0 * width, .dy_stride = width,
-                .x = acts_at(&ws->pair_z, p0, hidden), .dx = d->pair_z + p0 * hidden,
-                .dx_stride = hidden, .dx_add = i % 2,
-                .dw = grad_f32(i % 2 ? &g->up_e[e] : &g->gate_e[e]),
-                .dy16 = rounded + (2 * p0 + i % 2 * rows) * width };
-    }
-    linear_bwd_run(m, d->jobs, n_jobs);
+    size_t hidden = t->m->plan.hidden, shared = k->w->gate_s.rows;
+    size_t n = k->w->gate_s.data ? 0 : 2;
+    struct linear_bwd_job job = { .w = &k->w->gate_s, .dy = d->gate, .dy_stride = shared,
+                                  .rows = t->n, .x = acts_at(&k->ws->z, 0, hidden), .dx = d->z,
+                                  .dx_stride = hidden, .dw = grad_f32(&k->g->gate_s),
+                                  .dy16 = d->rounded };
+    struct linear_bwd_job jobs[] = { job, job, job };
+    jobs[1].w = &k->w->up_s;
+    jobs[1].dy = d->up;
+    jobs[1].dw = grad_f32(&k->g->up_s);
+    jobs[1].dy16 += t->n * shared;
+    jobs[1].dx_add = true;
+    jobs[2].w = &k->w->router;
+    jobs[2].dy = d->router;
+    jobs[2].dy_stride = t->m->plan.router.n;
+    jobs[2].dw = grad_f32(&k->g->router);
+    jobs[2].dy16 = NULL;
+    jobs[2].dx_add = n == 0;
+    linear_bwd_run(t->m, jobs + n, 3 - n);
 }
 
 static void pair_in_range(void *arg, size_t begin, size_t end, int worker)
@@ -154,13 +153,13 @@ void experts_backward(struct tape *t, const struct batch *b, const struct object
                       uint32_t layer, const float *dt, struct weights *grads,
                       struct pass_sums *sums)
 {
-    struct moe_bwd_task k = { .t = t, .ws = &t->ffn[layer], .dt = dt };
+    struct moe_bwd_task k = { t, &t->ffn[layer], &t->m->weights.layer[layer],
+                              &grads->layer[layer], dt, t->m->plan.layer[layer].swiglu_limit };
     struct pool *pool = t->m->pool;
-    pool_run(pool, t->n, ROW_GRAIN, pair_out_range, &k);
-    down_backward(t, layer, dt, grads);
-    gates_backward(t, layer);
+    pool_run(pool, t->m->plan.router.n, 1, expert_range, &k);
+    shared_backward(&k);
     pool_run(pool, t->n, ROW_GRAIN, route_bwd_range, &k);
     router_sums(t, b, o, layer, t->d.router, sums);
-    inputs_backward(t, layer, grads);
+    inputs_backward(&k);
     pool_run(pool, t->n, ROW_GRAIN, pair_in_range, &k);
 }

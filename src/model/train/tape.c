@@ -71,6 +71,7 @@ static void carve_experts(struct carver *c, struct workspace *ws, const struct w
     ws->mixing = floats(c, pairs, 1);
     ws->pair = carve(c, pairs, sizeof(uint32_t));
     ws->first = carve(c, w->experts + 1, sizeof(uint32_t));
+    ws->slot = carve(c, pairs, sizeof(uint32_t));
     ws->pair_z = carve_acts(c, pairs, w->hidden);
     ws->pair_gate = floats(c, pairs, w->expert_ffn);
     ws->pair_up = floats(c, pairs, w->expert_ffn);
