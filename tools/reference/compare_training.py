@@ -83,7 +83,8 @@ def main():
                     for dtype in args.dtype:
                         rows.setdefault(dtype, []).append(
                             peer(config, threads, dtype, args.steps, args.dense))
-                title = f"{pathlib.Path(config).stem}{' dense' if args.dense else ''}, {threads} thr"
+                kind = " dense" if args.dense else ""
+                title = f"{pathlib.Path(config).stem}{kind}, {threads} thr"
                 mine = show(f"{title}: kexa bf16", rows["kexa"])
                 for dtype in args.dtype:
                     other = show(f"{title}: transformers {dtype}", rows[dtype])
