@@ -112,7 +112,7 @@ const struct recipe_key recipe_keys[] = {
     { "run", "batch_tokens", RECIPE_U64, F(run.batch_tokens), 8, BIG, NULL, NULL, "by size",
       "tokens", true, "of one step, a multiple of data.context" },
     { "run", "micro_rows", RECIPE_U32, F(run.micro_rows), 1, 1 << 20, NULL, NULL,
-      "8192 tokens, fewer where memory is short", "rows", true,
+      "2048 tokens, more below hidden 256, fewer where memory is short", "rows", true,
       "rows of one pass; a step adds up as many passes as it needs" },
     { "run", "threads", RECIPE_U32, F(run.threads), 0, 1024, NULL, "0", NULL, "", false,
       "0: every CPU; the result is the same for any number" },

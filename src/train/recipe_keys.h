@@ -25,7 +25,8 @@
  *               3e-4 at its own width; the exponents from short runs (bench/RESULTS.md)
  *   batch       32768 sqrt(N / 3 m) tokens, to the nearest power of two, at least one row
  *   tokens      20 N (Hoffmann et al. 2022, arXiv 2203.15556, section 3)
- *   micro_rows  rows of about 8192 tokens
+ *   micro_rows  rows of about 2048 tokens, below hidden 256 of 524288 / hidden: what the next
+ *               operation reads then is near (bench/RESULTS.md, Training)
  *
  * Proportions of FFN, shared expert, window and pattern are K-EXAONE's.  All rules are integer
  * arithmetic or correctly rounded square roots, the same on every machine.

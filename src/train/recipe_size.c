@@ -202,10 +202,16 @@ static uint64_t share_of(uint64_t n, uint64_t part)
     return n / part ? n / part : 1;
 }
 
+/* Tokens of a pass: few enough that a buffer of them stays in the cache. */
+static uint64_t pass_tokens(const struct train_recipe *r)
+{
+    return r->model.hidden < 256 ? 524288 / r->model.hidden : 2048;
+}
+
 static void fill_run(struct train_recipe *r)
 {
     struct recipe_run *run = &r->run;
-    uint64_t rows = train_recipe_rows(r), pass = 8192 / r->data.context;
+    uint64_t rows = train_recipe_rows(r), pass = pass_tokens(r) / r->data.context;
     if (!GIVEN(r, run.micro_rows))
         run->micro_rows = (uint32_t)(pass < 1 || !rows ? 1 : pass < rows ? pass : rows);
     if (!GIVEN(r, schedule.warmup))

@@ -58,7 +58,7 @@ static void test_values(void)
     EXPECT(r.optimizer.lr == 1e-3 && r.run.batch_tokens == 64000 && r.run.tokens == 640000);
     EXPECT(r.run.n_prompts == 2 && !strcmp(r.run.prompt[0], "a \"b\"\n")
            && !strcmp(r.run.prompt[1], "plain"));
-    EXPECT(r.run.micro_rows == 16 && r.schedule.warmup == 0 && r.optimizer.beta2 == 0.95);
+    EXPECT(r.run.micro_rows == 4 && r.schedule.warmup == 0 && r.optimizer.beta2 == 0.95);
     train_recipe_release(&r);
 }
 
@@ -241,9 +241,9 @@ static void test_memory(void)
     char text[300];
     EXPECT(resolve_text(&r, needed, &err) && train_recipe_plan(&p, &r, 8192, &err));
     train_memory_plan(&all, &r, &p, 2);
-    EXPECT(r.run.micro_rows == 16 && all.total == all.weights + all.scratch + all.passes
+    EXPECT(r.run.micro_rows == 4 && all.total == all.weights + all.scratch + all.passes
            + all.rows + all.samples && all.weights > 16u * 15000000);
-    EXPECT(train_memory_fit(&m, &r, &p, 2, &err) && m.micro_rows <= 16
+    EXPECT(train_memory_fit(&m, &r, &p, 2, &err) && m.micro_rows <= 4
            && m.total <= m.available);
     plan_release(&p);
     train_recipe_release(&r);
