@@ -138,6 +138,8 @@ def refused_by_gguf(gold):
 def test_gold(folder):
     ok, n = True, 0
     for config in sorted(glob.glob(GOLD + "/*/*/config.json")):
+        if "/train/" in config:           # gradients, no tokens.npy
+            continue
         gold = os.path.dirname(config)
         where = os.path.join(folder, str(n))
         os.mkdir(where)
