@@ -1,8 +1,9 @@
 /*
- * The mixture of experts: route every row, put (row, expert) pairs together by expert, run
- * all experts' products as one list, and add each row's results in ascending expert order,
- * the shared expert last.  That order and each product's bits are a row's own, so a row
- * alone and a row in a batch agree.
+ * The mixture of experts: route every row, put (row, expert) pairs together by expert, run the
+ * experts' products, and add each row's results in ascending expert order, the shared expert
+ * last.  That order and each product's bits are a row's own, so a row alone and a row in a
+ * batch agree.  Serving runs all products of one kind as one list, shared out by weight rows,
+ * for there may be a single row; training has hundreds for each expert and gives experts out.
  */
 #include "model/block.h"
 
