@@ -71,15 +71,15 @@ static void test_resume(void)
     char out[300];
     snprintf(out, sizeof out, "%s", scratch_path("folder/going"));
     EXPECT(open_recipe(&r, out, "", &err) && train_folder_resume(&r, &err));   /* not begun */
-    EXPECT(r.run.micro_rows == 16);
+    EXPECT(r.run.micro_rows == 4);
     train_recipe_release(&r);
-    write_begun(out, "", 4);
+    write_begun(out, "", 2);
     EXPECT(open_recipe(&r, out, "threads = 3\nkeep = 9\n", &err)
            && train_folder_resume(&r, &err));
-    EXPECT(r.run.micro_rows == 4);        /* what memory allowed then, not now */
+    EXPECT(r.run.micro_rows == 2);        /* what memory allowed then, not now */
     train_recipe_release(&r);
     EXPECT(open_recipe(&r, out, "micro_rows = 16\n", &err) && !train_folder_resume(&r, &err));
-    EXPECTF(strstr(err.msg, "x.recipe:8: run.micro_rows is 16") && strstr(err.msg, "with 4"),
+    EXPECTF(strstr(err.msg, "x.recipe:8: run.micro_rows is 16") && strstr(err.msg, "with 2"),
             "%s", err.msg);
     train_recipe_release(&r);
     EXPECT(open_recipe(&r, out, "seed = 2\n", &err) && !train_folder_resume(&r, &err));
