@@ -303,11 +303,3 @@ void params_clear_grads(struct params *ps)
 {
     memset(ps->grad, 0, ps->n_grad * sizeof *ps->grad);
 }
-
-struct param *params_find(const struct params *ps, const char *name)
-{
-    for (size_t i = 0; i < ps->n; i++)
-        if (!strcmp(ps->at[i].name, name))
-            return &ps->at[i];
-    return NULL;
-}

@@ -68,6 +68,4 @@ void params_publish(struct params *ps);
 /* Gradients to zero. */
 void params_clear_grads(struct params *ps);
 
-struct param *params_find(const struct params *ps, const char *name);       /* NULL if none */
-
 #endif

@@ -23,7 +23,7 @@ static void loss_range(void *arg, size_t begin, size_t end, int worker)
         if (has_target)
             t->m->kern->cross_entropy(x, k->l->target[r], vocab, scale, (float)k->l->z_coef,
                                       &t->row_loss[r], &t->row_lse[r]);
-        if (!has_target || scale == 0)          /* scale 0 left the logits there */
+        if (t->backward && (!has_target || scale == 0))   /* scale 0 left the logits there */
             memset(x, 0, vocab * sizeof *x);
     }
 }

@@ -2,12 +2,11 @@
 #include "model/train/tape.h"
 
 #include "model/carve.h"
-#include "model/linear_bwd.h"
 
 #include <inttypes.h>
 
 struct widths {
-    uint64_t hidden, q, kv, ffn, experts, expert_ffn, top_k, jobs, rounded;
+    uint64_t hidden, q, kv, ffn, experts, expert_ffn, top_k, rounded;
 };
 
 static uint64_t larger(uint64_t a, uint64_t b)
@@ -22,9 +21,8 @@ static struct widths widths_of(const struct plan *p)
                         .expert_ffn = p->expert_ffn, .top_k = p->router.top_k };
     for (uint32_t i = 0; i < plan_all_layers(p); i++)
         w.ffn = larger(w.ffn, p->layer[i].sparse ? p->layer[i].shared_ffn : p->layer[i].ffn);
-    w.jobs = 2 * w.experts + 8;
     uint64_t pairs = w.top_k * larger(w.hidden, 2 * w.expert_ffn);
-    w.rounded = larger(w.q + 2 * w.kv, pairs + larger(w.hidden, 2 * w.ffn) + w.experts);
+    w.rounded = larger(larger(w.q + 2 * w.kv, pairs), larger(w.hidden, 2 * w.ffn));
     return w;
 }
 
@@ -49,7 +47,6 @@ static void carve_shared(struct carver *c, struct workspace *ws, const struct pl
         ws->cs[i] = floats(c, rows, p->rope[i].dims / 2);
         ws->sn[i] = floats(c, rows, p->rope[i].dims / 2);
     }
-    ws->jobs = carve(c, w->jobs, sizeof *ws->jobs);
 }
 
 static void carve_attn(struct carver *c, struct workspace *ws, const struct widths *w,
@@ -150,7 +147,7 @@ static void carve_grads(struct carver *c, struct tape *t, const struct widths *w
     uint64_t chunks = (rows + GAIN_ROWS - 1) / GAIN_ROWS;
     d->x = floats(c, rows, w->hidden);
     d->z = floats(c, rows, w->hidden);
-    d->t = floats(c, rows, w->hidden);
+    d->t = floats(c, p->norms & NORM_POST ? rows : 0, w->hidden);
     d->q = floats(c, rows, w->q);
     d->k = floats(c, rows, w->kv);
     d->v = floats(c, rows, w->kv);
@@ -168,7 +165,6 @@ static void carve_grads(struct carver *c, struct tape *t, const struct widths *w
     d->mtp_in = floats(c, p->n_mtp ? rows : 0, 2 * w->hidden);
     d->gain = floats(c, chunks, larger(w->hidden, p->head_dim));
     d->rounded = carve(c, larger(rows * w->rounded, LOSS_ROWS * (uint64_t)p->vocab), sizeof(bf16));
-    d->jobs = carve(c, w->jobs, sizeof *d->jobs);
     for (uint32_t i = 0; i < p->n_ropes; i++)
         t->sn_back[i] = floats(c, rows, p->rope[i].dims / 2);
     t->order = carve(c, 2 * rows, sizeof(uint32_t));

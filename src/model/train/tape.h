@@ -31,8 +31,7 @@ struct tape_grads {
     float *mixing, *router;
     float *mtp_in;                        /* [rows][2 hidden] */
     float *gain;                          /* [chunks of GAIN_ROWS][hidden or head_dim] */
-    bf16 *rounded;                        /* dy16 of a list of products */
-    struct linear_bwd_job *jobs;
+    bf16 *rounded;                        /* dy16 of the products at hand */
 };
 
 struct tape {
