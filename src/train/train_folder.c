@@ -49,7 +49,10 @@ bool train_folder_check_new(const struct train_recipe *r, struct err *err)
 
 bool train_folder_make(const struct train_recipe *r, struct err *err)
 {
-    return make_folders(r->run.out, err);
+    struct buf path = { 0 };
+    bool ok = path_in(&path, r, "", err) && make_folders(r->run.out, err);
+    buf_release(&path);
+    return ok;
 }
 
 /* r goes on as `was` began. */

@@ -2,11 +2,9 @@
 #include "train/trainer_parts.h"
 
 #include "kexa.h"
+#include "train/train_folder.h"
 
-#include <errno.h>
-#include <math.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 static bool path_in(const struct trainer *t, const char *name, char *out, size_t cap,
                     struct err *err)
@@ -17,27 +15,16 @@ static bool path_in(const struct trainer *t, const char *name, char *out, size_t
                    strlen(t->recipe->run.out));
 }
 
-/* An empty or new folder, or with resume the run's own. */
+/* An empty or new folder, or with resume the run's own; not one that is finished. */
 static bool claim_folder(const struct trainer *t, bool resume, struct err *err)
 {
     char path[4200];
-    const char *out = t->recipe->run.out;
-    if (!out)
-        return fail(err, ERR_USAGE, "%s: run.out is missing; it names the folder of the run (or "
-                    "give --out DIR)", t->recipe->file);
-    if (mkdir(out, 0777) != 0 && errno != EEXIST)
-        return fail_errno(err, ERR_IO, "%s: cannot make this folder", out);
-    if (!path_in(t, "log.jsonl", path, sizeof path, err))
+    if ((!resume && !train_folder_check_new(t->recipe, err))
+        || !train_folder_make(t->recipe, err) || !path_in(t, "final", path, sizeof path, err))
         return false;
-    if (!resume && file_exists(path))
-        return fail(err, ERR_USAGE, "%s: holds a run already; go on with it by --resume, or choose "
-                    "another folder", out);
-    if (!path_in(t, "final", path, sizeof path, err))
-        return false;
-    if (file_is_dir(path))
-        return fail(err, ERR_USAGE, "%s: this run is finished; move the folder away to train on",
-                    path);
-    return true;
+    return !file_is_dir(path)
+           || fail(err, ERR_USAGE, "%s: this run is finished; move the folder away to train on",
+                   path);
 }
 
 static bool save_text(const struct trainer *t, const char *name, struct buf *text,
@@ -48,29 +35,26 @@ static bool save_text(const struct trainer *t, const char *name, struct buf *tex
            && file_write(path, text->at, text->len, err);
 }
 
-static bool open_tokenizer(struct trainer *t, struct err *err)
-{
-    const char *folder = t->recipe->data.tokenizer;
-    if (!folder)
-        return fail(err, ERR_USAGE, "%s: data.tokenizer is missing; it names a tokenizer's folder "
-                    "(kexa tokenizer train makes one)", t->recipe->file);
-    t->model.tokenizer = tokenizer_open_hf(folder, err);
-    return t->model.tokenizer != NULL;
-}
-
+/* The tokenizer first: the model's vocabulary is its. */
 static bool open_model(struct trainer *t, struct err *err)
 {
     char path[4200];
     uint32_t vocab = 0;
-    struct tokenizer *tokenizer = tokenizer_open_hf(t->recipe->data.tokenizer
-                                                    ? t->recipe->data.tokenizer : "", err);
+    const char *folder = t->recipe->data.tokenizer;
+    if (!folder)
+        return fail(err, ERR_USAGE, "%s: data.tokenizer is missing; it names a tokenizer's folder "
+                    "(kexa tokenizer train makes one)", t->recipe->file);
+    struct tokenizer *tokenizer = tokenizer_open_hf(folder, err);
     bool ok = tokenizer && train_recipe_vocab(t->recipe, tokenizer_size(tokenizer), &vocab, err);
-    tokenizer_close(tokenizer);
     json_t *config = ok ? train_recipe_config(t->recipe, vocab, err) : NULL;
     ok = config && json_save(config, t->recipe->run.out, "config.json", err)
          && path_in(t, "config.json", path, sizeof path, err)
-         && model_open_plan(&t->model, path, err) && open_tokenizer(t, err);
+         && model_open_plan(&t->model, path, err);
     json_decref(config);
+    if (ok)
+        t->model.tokenizer = tokenizer;
+    else
+        tokenizer_close(tokenizer);
     return ok;
 }
 

@@ -39,7 +39,4 @@ struct trainer {
 /* Weights, moments and all counts from the newest sound checkpoint; a fresh run has none. */
 bool trainer_restore(struct trainer *t, struct err *err);
 
-/* Held-out bits per byte of the weights as they are. */
-bool trainer_evaluate(struct trainer *t, double *bits, struct err *err);
-
 #endif

@@ -6,7 +6,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
 struct parts {
     struct checkpoint_part *at;
@@ -115,14 +114,12 @@ static bool same_run(const struct trainer *t, const char *path, const json_t *he
 
 static bool restore_from(struct trainer *t, const char *path, struct err *err)
 {
-    struct parts p;
+    struct parts p = { 0 };
     json_t *head = NULL;
     uint64_t step = 0;
     bool ok = checkpoint_read_head(path, &step, &head, err) && same_run(t, path, head, err);
     json_decref(head);
-    if (!ok || !parts_make(&p, t, err))
-        return false;
-    ok = checkpoint_load(path, NULL, p.at, p.n, err)
+    ok = ok && parts_make(&p, t, err) && checkpoint_load(path, NULL, p.at, p.n, err)
          && loader_state_set(t->loader, &p.loader, err);
     parts_release(&p);
     if (!ok)

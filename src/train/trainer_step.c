@@ -119,7 +119,8 @@ static void update(struct trainer *t, struct step_stats *s)
                    t->n_sparse ? t->load : NULL);
 }
 
-bool trainer_evaluate(struct trainer *t, double *bits, struct err *err)
+/* Held-out bits per byte of the weights as they are. */
+static bool evaluate(struct trainer *t, double *bits, struct err *err)
 {
     struct pass_sums sums = { 0 };
     struct objective none = { 0 };
@@ -167,7 +168,7 @@ bool trainer_step(struct trainer *t, struct step_stats *s, struct err *err)
     s->seconds = clock_seconds(CLOCK_MONOTONIC) - wall;
     s->cpu_seconds = clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     if (t->heldout && due(run->eval_every, s->step, run->steps)
-        && !trainer_evaluate(t, &s->heldout_bits_per_byte, err))
+        && !evaluate(t, &s->heldout_bits_per_byte, err))
         return false;
     return run_log_step(&t->log, s, err) && tensorboard_step(&t->board, s, err);
 }
