@@ -65,16 +65,22 @@ struct gate_task {
     unsigned classes;
 };
 
+void gate_values(const struct model *m, float *y, const float *gate, const float *up, size_t n,
+                 float limit)
+{
+    if (m->plan.act == ACT_GELU)
+        m->kern->geglu_fwd(y, gate, up, n);
+    else
+        m->kern->swiglu_fwd(y, gate, up, n, limit);
+}
+
 static void gate_range(void *arg, size_t begin, size_t end, int worker)
 {
     const struct gate_task *t = arg;
-    const struct kernels *k = t->m->kern;
-    size_t at = begin * t->width, n = (end - begin) * t->width;
+    size_t at = begin * t->width;
     (void)worker;
-    if (t->m->plan.act == ACT_GELU)
-        k->geglu_fwd(t->y->f32 + at, t->gate + at, t->up + at, n);
-    else
-        k->swiglu_fwd(t->y->f32 + at, t->gate + at, t->up + at, n, t->limit);
+    gate_values(t->m, t->y->f32 + at, t->gate + at, t->up + at, (end - begin) * t->width,
+                t->limit);
     acts_round(t->m, t->y, begin, end, t->width, t->classes);
 }
 

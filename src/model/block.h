@@ -59,6 +59,10 @@ void block_forward(const struct step *s, uint32_t layer);
 void ffn_forward(const struct step *s, uint32_t layer);
 void moe_forward(const struct step *s, uint32_t layer);
 
+/* y[i] = act(gate) up, as the plan says; limit: the layer's clamp. */
+void gate_values(const struct model *m, float *y, const float *gate, const float *up, size_t n,
+                 float limit);
+
 /* y[r][i] = act(gate) up over n_rows rows as wide as down wants them, in parallel, also in the
  * class of down; limit: the layer's. */
 void gate_rows(struct model *m, const struct acts_buf *y, const float *gate, const float *up,

@@ -60,7 +60,7 @@ static void route(const struct step *s, uint32_t layer)
 struct pair_task {
     const struct step *s;
     const struct layer_weights *w;
-    float limit;                          /* of SwiGLU */
+    float limit;                          /* clamp of gate and up */
 };
 
 /* Inputs of pairs [begin, end). */
@@ -163,8 +163,8 @@ static void chain_range(void *arg, size_t begin, size_t end, int worker)
                                               rows }, worker);
         linear_alone(m, &(struct linear_job){ ws->pair_up + at, width, &t->w->up_e[e], x, rows },
                      worker);
-        m->kern->swiglu_fwd(ws->pair_act.f32 + at, ws->pair_gate + at, ws->pair_up + at,
-                            rows * width, t->limit);
+        gate_values(m, ws->pair_act.f32 + at, ws->pair_gate + at, ws->pair_up + at, rows * width,
+                    t->limit);
         acts_round(m, &ws->pair_act, p0, p0 + rows, width, acts_classes(m, &down, 1));
         linear_alone(m, &(struct linear_job){ ws->pair_out + p0 * hidden, hidden, down, a, rows },
                      worker);

@@ -39,18 +39,29 @@ struct gate_bwd_task {
     float limit;
 };
 
+void gate_backward(const struct tape *t, const struct gate_bwd *g, size_t n, float limit)
+{
+    if (t->m->plan.act == ACT_GELU)
+        t->m->kern->geglu_bwd(g->dgate, g->dup, g->dy, g->gate, g->up, n);
+    else
+        t->m->kern->swiglu_bwd(g->dgate, g->dup, g->dy, g->gate, g->up, n, limit);
+}
+
 static void gate_bwd_range(void *arg, size_t begin, size_t end, int worker)
 {
     const struct gate_bwd_task *k = arg;
     const struct tape_grads *d = &k->t->d;
-    const struct kernels *kern = k->t->m->kern;
-    size_t at = begin * k->width, n = (end - begin) * k->width;
+    size_t at = begin * k->width;
     (void)worker;
-    if (k->t->m->plan.act == ACT_GELU)
-        kern->geglu_bwd(d->gate + at, d->up + at, d->act + at, k->ws->gate + at, k->ws->up + at, n);
-    else
-        kern->swiglu_bwd(d->gate + at, d->up + at, d->act + at, k->ws->gate + at, k->ws->up + at,
-                         n, k->limit);
+    struct gate_bwd g = { d->gate + at, d->up + at, d->act + at, k->ws->gate + at,
+                          k->ws->up + at };
+    gate_backward(k->t, &g, (end - begin) * k->width, k->limit);
+}
+
+void gate_rows_backward(struct tape *t, const struct workspace *ws, size_t width, float limit)
+{
+    struct gate_bwd_task k = { t, ws, width, limit };
+    pool_run(t->m->pool, t->n, ROW_GRAIN, gate_bwd_range, &k);
 }
 
 static void ffn_backward(struct tape *t, uint32_t layer, const float *dt, struct weights *grads)
@@ -65,8 +76,7 @@ static void ffn_backward(struct tape *t, uint32_t layer, const float *dt, struct
                                    .dx_stride = width, .dw = grad_f32(&g->down),
                                    .dy16 = d->rounded };
     linear_bwd_run(m, &down, 1);
-    struct gate_bwd_task k = { t, ws, width, m->plan.layer[layer].swiglu_limit };
-    pool_run(m->pool, t->n, ROW_GRAIN, gate_bwd_range, &k);
+    gate_rows_backward(t, ws, width, m->plan.layer[layer].swiglu_limit);
     struct linear_bwd_job in = { .w = &w->gate, .dy = d->gate, .dy_stride = width, .rows = t->n,
                                  .x = acts_at(&ws->z, 0, hidden), .dx = d->z,
                                  .dx_stride = hidden, .dw = grad_f32(&g->gate),

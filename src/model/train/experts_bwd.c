@@ -14,7 +14,7 @@ struct moe_bwd_task {
     const struct workspace *ws;
     const struct layer_weights *w, *g;
     const float *dt;
-    float limit;                          /* of SwiGLU */
+    float limit;                          /* clamp of gate and up */
 };
 
 static size_t larger_of(size_t a, size_t b)
@@ -50,8 +50,9 @@ static void expert_backward(const struct moe_bwd_task *k, size_t e, size_t p0, s
                                    .dw = grad_f32(&k->g->down_e[e]), .dy16 = rounded };
     outputs_backward(k, p0, rows);
     linear_bwd_alone(m, &down, 1);
-    m->kern->swiglu_bwd(d->pair_gate + at, d->pair_up + at, d->pair_act + at, ws->pair_gate + at,
-                        ws->pair_up + at, rows * width, k->limit);
+    struct gate_bwd g = { d->pair_gate + at, d->pair_up + at, d->pair_act + at,
+                          ws->pair_gate + at, ws->pair_up + at };
+    gate_backward(k->t, &g, rows * width, k->limit);
     struct linear_bwd_job gate = { .w = &k->w->gate_e[e], .dy = d->pair_gate + at,
                                    .dy_stride = width, .rows = rows,
                                    .x = acts_at(&ws->pair_z, p0, hidden),
@@ -77,18 +78,8 @@ static void expert_range(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
-static void shared_gate_range(void *arg, size_t begin, size_t end, int worker)
-{
-    const struct moe_bwd_task *k = arg;
-    const struct tape_grads *d = &k->t->d;
-    size_t width = k->w->gate_s.rows, at = begin * width;
-    (void)worker;
-    k->t->m->kern->swiglu_bwd(d->gate + at, d->up + at, d->act + at, k->ws->gate + at,
-                              k->ws->up + at, (end - begin) * width, k->limit);
-}
-
 /* The shared expert down to the gradients of gate and up. */
-static void shared_backward(struct moe_bwd_task *k)
+static void shared_backward(const struct moe_bwd_task *k)
 {
     struct tape *t = k->t;
     size_t hidden = t->m->plan.hidden, width = k->w->gate_s.rows;
@@ -99,7 +90,7 @@ static void shared_backward(struct moe_bwd_task *k)
                                    .dx = t->d.act, .dx_stride = width,
                                    .dw = grad_f32(&k->g->down_s), .dy16 = t->d.rounded };
     linear_bwd_run(t->m, &down, 1);
-    pool_run(t->m->pool, t->n, ROW_GRAIN, shared_gate_range, k);
+    gate_rows_backward(t, k->ws, width, k->limit);
 }
 
 static void route_bwd_range(void *arg, size_t begin, size_t end, int worker)

@@ -89,6 +89,16 @@ struct norm_bwd {
 };
 void norm_backward(struct tape *t, const struct norm_bwd *nb);
 
+/* Gradients of gate and up from that of act(gate) up, n elements; the clamp as in the forward. */
+struct gate_bwd {
+    float *dgate, *dup;
+    const float *dy, *gate, *up;
+};
+void gate_backward(const struct tape *t, const struct gate_bwd *g, size_t n, float limit);
+
+/* The same for all rows: from d.act to d.gate and d.up. */
+void gate_rows_backward(struct tape *t, const struct workspace *ws, size_t width, float limit);
+
 /* y += x, [n][hidden]. */
 void add_rows(struct tape *t, float *y, const float *x);
 
