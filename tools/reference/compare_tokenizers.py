@@ -7,7 +7,7 @@ CORPUS is a folder of *.jsonl.zst with "text", "lang" and "id".  A document belo
 when crc32(id) % 16 is 0 or 2, so it is the same everywhere; a tokenizer trained on another part
 has not seen it.  TOKENIZER is a tokenizer.json, or a GGUF file whose pre-tokenizer is smollm.
 Every document is one call, on one thread, for all three; time is the process's CPU time.  kexa:
-the first pass, which starts with empty caches (the better of two), and the median of the next
+the first pass, which starts with empty caches (the slower of two), and the median of the next
 five.  The packages are slower, so they get --peer-bytes of each language.  The ids of
 `tokenizers` are compared with kexa's; tiktoken gets the same vocabulary, with ids as ranks.
 """
@@ -139,11 +139,11 @@ def compare(name, path, docs_by, peer_bytes):
           f"{'tokenizers':>10} {'tiktoken':>8} {'first/tokenizers':>16} {'ids':>10}")
     for lang, docs in docs_by.items():
         few = first_bytes(docs, peer_bytes)
-        before, _ = kexa_speed(path, docs, 1)[:2]
+        before = kexa_speed(path, docs, 1)[0]
         theirs, _ = cpu_speed(lambda t: tok.encode(t, add_special_tokens=False).ids, few)
         other, _ = cpu_speed(tik.encode_ordinary, few)
         first, median, n = kexa_speed(path, docs, 5)
-        first = sorted([first, before])[0]
+        first = min(first, before)
         want = [tok.encode(t, add_special_tokens=False).ids for t in few]
         n_bad = sum(w != g for w, g in zip(want, kexa_ids(path, few)))
         print(f"{lang:6} {size(docs) / 1e6:6.1f} {size(docs) / n:11.2f} {first:8.1f} "
