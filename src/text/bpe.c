@@ -123,32 +123,23 @@ static bool put_whole(const struct bpe *b, struct bytes piece, struct ids *out)
     return id1;
 }
 
-bool bpe_encode_plain(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
-                      struct ids *out, struct err *err)
-{
-    size_t from = out->n;
-    if (b->ignore_merges && put_whole(b, piece, out))
-        return true;
-    if (!reach(out, piece, err))
-        return false;
-    put_symbols(b, piece, out);
-    return bpe_merge(b, STAGE_ALL, out, from, s, err) &&
-           (!b->vocab->chars || bpe_place_loose(b, out, from, err));
-}
-
-/* A word that is not in the cache: by the merges that stay inside words. */
+/* A word that is not in the cache: from the starts by the merges that stay inside words, or
+ * from bytes or characters by all merges. */
 static bool merge_word(const struct bpe *b, struct bytes word, struct bpe_scratch *s,
                        struct ids *out, struct err *err)
 {
     size_t from = out->n;
     if (b->ignore_merges && put_whole(b, word, out))
         return true;
-    if (!b->start)
-        return bpe_encode_plain(b, word, s, out, err);
     if (!reach(out, word, err))
         return false;
-    bpe_put_start(b, word, out);
-    return bpe_merge(b, STAGE_WORD, out, from, s, err);
+    if (b->start) {
+        bpe_put_start(b, word, out);
+        return bpe_merge(b, STAGE_WORD, out, from, s, err);
+    }
+    put_symbols(b, word, out);
+    return bpe_merge(b, STAGE_ALL, out, from, s, err) &&
+           (!b->vocab->chars || bpe_place_loose(b, out, from, err));
 }
 
 static bool encode_word(const struct bpe *b, const struct bpe_word *w, struct bpe_scratch *s,

@@ -133,8 +133,4 @@ bool bpe_flush(const struct bpe *b, struct bpe_scratch *s, struct ids *out, stru
 bool bpe_encode(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
                 struct ids *out, struct err *err);
 
-/* All tokens of a piece by the definition alone: no words, no cache, from bytes or characters. */
-bool bpe_encode_plain(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
-                      struct ids *out, struct err *err);
-
 #endif

@@ -32,9 +32,10 @@ void pair_table_clear(struct pair_table *t)
     t->n_heap = 0;
 }
 
+/* Where the pair is or belongs. */
 static uint64_t slot_of(const struct pair_table *t, uint32_t left, uint32_t right)
 {
-    uint64_t i = pair_table_slot(t, left, right);
+    uint64_t i = (((uint64_t)left << 32 | right) * 0x9E3779B97F4A7C15u >> 20) & t->mask;
     for (; t->slot[i]; i = (i + 1) & t->mask) {
         const struct pair_entry *p = &t->pair[t->slot[i] - 1];
         if (p->left == left && p->right == right)

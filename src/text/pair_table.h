@@ -48,12 +48,6 @@ struct pair_table {
 void pair_table_release(struct pair_table *t);      /* a zeroed struct is fine */
 void pair_table_clear(struct pair_table *t);        /* no pairs, no places; tables kept */
 
-/* Where a pair is looked for first. */
-static inline uint64_t pair_table_slot(const struct pair_table *t, uint32_t left, uint32_t right)
-{
-    return (((uint64_t)left << 32 | right) * 0x9E3779B97F4A7C15u >> 20) & t->mask;
-}
-
 int64_t pair_table_find(const struct pair_table *t, uint32_t left, uint32_t right);
 
 /* Adds a pair that is not there. */

@@ -2,12 +2,48 @@
 
 #include "text/tokenizer_parts.h"
 
-const char *const special_tokens[N_SPECIAL] = {
+static const char *const special_tokens[N_SPECIAL] = {
     "[PAD]", "[BOS]", "[EOS]",
     "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>", "<|tool_declare|>", "<|endofturn|>",
     "<think>", "</think>", "<tool>", "</tool>", "<tool_call>", "</tool_call>", "<tool_result>",
     "</tool_result>",
 };
+
+/* The chat format of chat_k_exaone.c in Jinja. */
+static const char chat_template[] =
+"{%- set ns = namespace(after_user=0) -%}\n"
+"{%- for m in messages -%}{%- if m.role == 'user' -%}\n"
+"{%- set ns.after_user = loop.index -%}{%- endif -%}{%- endfor -%}\n"
+"{%- if tools -%}{{- '<|tool_declare|>\\n# Tools\\n' -}}\n"
+"{%- for t in tools -%}{{- '<tool>' + (t | tojson) + '</tool>\\n' -}}{%- endfor -%}\n"
+"{{- '<|endofturn|>\\n' -}}{%- endif -%}\n"
+"{%- for m in messages -%}\n"
+"{%- if m.role == 'assistant' -%}\n"
+"{%- set said = m.content or '' -%}{%- set why = m.reasoning_content or '' -%}\n"
+"{%- if '</think>' in said -%}\n"
+"{%- set why = why or said.split('</think>')[0].split('<think>')[-1] -%}\n"
+"{%- set said = said.split('</think>')[-1] -%}{%- endif -%}\n"
+"{%- set said = said.strip() -%}{%- set why = why.strip() -%}\n"
+"{{- '<|assistant|>\\n' -}}\n"
+"{%- if why and loop.index0 >= ns.after_user -%}{{- '<think>\\n' + why + '\\n</think>\\n\\n' -}}\n"
+"{%- else -%}{{- '<think>\\n\\n</think>\\n\\n' -}}{%- endif -%}{{- said -}}\n"
+"{%- for c in m.tool_calls or [] -%}\n"
+"{{- ('\\n' if said or not loop.first else '') + '<tool_call>' -}}\n"
+"{{- '{\"name\": ' + (c.function.name | tojson) + ', \"arguments\": ' -}}\n"
+"{{- (c.function.arguments if c.function.arguments is string\n"
+"     else c.function.arguments | tojson) + '}</tool_call>' -}}\n"
+"{%- endfor -%}{{- '<|endofturn|>\\n' -}}\n"
+"{%- elif m.role == 'tool' -%}\n"
+"{%- if loop.first or messages[loop.index0 - 1].role != 'tool' -%}{{- '<|tool|>\\n' -}}\n"
+"{%- else -%}{{- '\\n' -}}{%- endif -%}\n"
+"{{- '<tool_result>' + m.content + '</tool_result>' -}}\n"
+"{%- if loop.last or messages[loop.index0 + 1].role != 'tool' -%}\n"
+"{{- '<|endofturn|>\\n' -}}{%- endif -%}\n"
+"{%- else -%}{{- '<|' + m.role + '|>\\n' + m.content + '<|endofturn|>\\n' -}}{%- endif -%}\n"
+"{%- endfor -%}\n"
+"{%- if add_generation_prompt -%}{{- '<|assistant|>\\n<think>\\n' -}}\n"
+"{%- if enable_thinking is defined and not enable_thinking -%}\n"
+"{{- '\\n</think>\\n\\n' -}}{%- endif -%}{%- endif -%}\n";
 
 static const char *text_of(const char *const *more, size_t i)
 {
@@ -69,7 +105,7 @@ static bool fill(struct tokenizer *t, const struct learnt *l, const char *const 
 {
     t->pre = pretok_find(bytes_of("exaone-moe"));
     t->nfc = true;
-    t->chat_template = mem_copy_text(special_chat_template, strlen(special_chat_template));
+    t->chat_template = mem_copy_text(chat_template, strlen(chat_template));
     if (!t->chat_template)
         return fail(err, ERR_MEMORY, "no memory for the chat template");
     if (!put_tokens(t, l, more, err) || !put_merges(t, l, err))
@@ -92,38 +128,3 @@ struct tokenizer *tokenizer_of_learnt(const struct learnt *l, const char *const 
     }
     return t;
 }
-
-const char special_chat_template[] =
-"{%- set ns = namespace(after_user=0) -%}\n"
-"{%- for m in messages -%}{%- if m.role == 'user' -%}\n"
-"{%- set ns.after_user = loop.index -%}{%- endif -%}{%- endfor -%}\n"
-"{%- if tools -%}{{- '<|tool_declare|>\\n# Tools\\n' -}}\n"
-"{%- for t in tools -%}{{- '<tool>' + (t | tojson) + '</tool>\\n' -}}{%- endfor -%}\n"
-"{{- '<|endofturn|>\\n' -}}{%- endif -%}\n"
-"{%- for m in messages -%}\n"
-"{%- if m.role == 'assistant' -%}\n"
-"{%- set said = m.content or '' -%}{%- set why = m.reasoning_content or '' -%}\n"
-"{%- if '</think>' in said -%}\n"
-"{%- set why = why or said.split('</think>')[0].split('<think>')[-1] -%}\n"
-"{%- set said = said.split('</think>')[-1] -%}{%- endif -%}\n"
-"{%- set said = said.strip() -%}{%- set why = why.strip() -%}\n"
-"{{- '<|assistant|>\\n' -}}\n"
-"{%- if why and loop.index0 >= ns.after_user -%}{{- '<think>\\n' + why + '\\n</think>\\n\\n' -}}\n"
-"{%- else -%}{{- '<think>\\n\\n</think>\\n\\n' -}}{%- endif -%}{{- said -}}\n"
-"{%- for c in m.tool_calls or [] -%}\n"
-"{{- ('\\n' if said or not loop.first else '') + '<tool_call>' -}}\n"
-"{{- '{\"name\": ' + (c.function.name | tojson) + ', \"arguments\": ' -}}\n"
-"{{- (c.function.arguments if c.function.arguments is string\n"
-"     else c.function.arguments | tojson) + '}</tool_call>' -}}\n"
-"{%- endfor -%}{{- '<|endofturn|>\\n' -}}\n"
-"{%- elif m.role == 'tool' -%}\n"
-"{%- if loop.first or messages[loop.index0 - 1].role != 'tool' -%}{{- '<|tool|>\\n' -}}\n"
-"{%- else -%}{{- '\\n' -}}{%- endif -%}\n"
-"{{- '<tool_result>' + m.content + '</tool_result>' -}}\n"
-"{%- if loop.last or messages[loop.index0 + 1].role != 'tool' -%}\n"
-"{{- '<|endofturn|>\\n' -}}{%- endif -%}\n"
-"{%- else -%}{{- '<|' + m.role + '|>\\n' + m.content + '<|endofturn|>\\n' -}}{%- endif -%}\n"
-"{%- endfor -%}\n"
-"{%- if add_generation_prompt -%}{{- '<|assistant|>\\n<think>\\n' -}}\n"
-"{%- if enable_thinking is defined and not enable_thinking -%}\n"
-"{{- '\\n</think>\\n\\n' -}}{%- endif -%}{%- endif -%}\n";

@@ -18,16 +18,11 @@
 enum { SPECIAL_PAD = 0, SPECIAL_BOS = 1, SPECIAL_EOS = 2, SPECIAL_END_OF_TURN = 8,
        N_SPECIAL = 17, MAX_MORE_SPECIAL = 1024 };
 
-extern const char *const special_tokens[N_SPECIAL];
-
-/* The chat format of chat_k_exaone.c as a Jinja template. */
-extern const char special_chat_template[];
-
 /* Refuses texts that are empty, too long, or given twice. */
 bool special_tokens_check(const char *const *more, size_t n_more, struct err *err);
 
 /* A tokenizer with these special tokens (and n_more of the user's), the learnt tokens and
- * merges, NFC and K-EXAONE's pre-tokenizer.  NULL on failure. */
+ * merges, NFC, K-EXAONE's pre-tokenizer, and a chat template.  NULL on failure. */
 struct tokenizer *tokenizer_of_learnt(const struct learnt *l, const char *const *more,
                                       size_t n_more, struct err *err);
 
