@@ -6,7 +6,7 @@
  * whose result has the bytes of a token gives that token and takes no id.
  *
  * Words: a text is cut before each space that follows a byte above the space itself, as
- * bpe.c cuts it.  A token of more than one word is a superword.
+ * bpe_end_of_word() cuts it.  A token of more than one word is a superword.
  */
 #ifndef KEXA_TEXT_LEARNT_H
 #define KEXA_TEXT_LEARNT_H
@@ -58,14 +58,5 @@ bool learnt_meet_at_word(const struct learnt *l, uint32_t left, uint32_t right);
 /* Adds the merge, if it is not there; its result in *id. */
 bool learnt_merge(struct learnt *l, uint32_t left, uint32_t right, uint32_t *id,
                   struct err *err);
-
-/* Length of the word that starts at `at`, at < end. */
-static inline size_t learnt_word_length(const uint8_t *at, const uint8_t *end)
-{
-    const uint8_t *p = at + 1;
-    while (p < end && !(*p == ' ' && p[-1] > ' '))
-        p++;
-    return (size_t)(p - at);
-}
 
 #endif

@@ -1,6 +1,6 @@
 #include "text/piece_count.h"
 
-#include "text/learnt.h"
+#include "text/bpe.h"
 #include "text/unicode.h"
 
 void piece_count_release(struct piece_count *t)
@@ -70,9 +70,9 @@ static bool count(struct piece_count *t, const uint8_t *at, size_t len, uint32_t
 static bool count_words(struct piece_count *t, const uint8_t *at, const uint8_t *end,
                         uint32_t weight)
 {
-    for (size_t n; at < end; at += n) {
-        n = learnt_word_length(at, end);
-        if (!count(t, at, n, weight))
+    for (const uint8_t *stop; at < end; at = stop) {
+        stop = bpe_end_of_word(at, end);
+        if (!count(t, at, (size_t)(stop - at), weight))
             return false;
     }
     return true;

@@ -100,8 +100,8 @@ static unsigned most_words(const struct tokenizer *t, unsigned *n_over_one)
     for (uint32_t i = N_SPECIAL; i < tokenizer_size(t); i++) {
         struct bytes b = tokenizer_token_bytes(t, i);
         unsigned n = 0;
-        for (size_t at = 0; at < b.len; n++)
-            at += learnt_word_length(b.at + at, b.at + b.len);
+        for (const uint8_t *at = b.at; at < b.at + b.len; n++)
+            at = bpe_end_of_word(at, b.at + b.len);
         most = n > most ? n : most;
         *n_over_one += n > 1;
     }
@@ -335,9 +335,10 @@ static bool segment(const void *arg, struct bytes piece, struct ids *out)
 {
     const struct stage_one *one = arg;
     const uint8_t *at = piece.at, *end = at + piece.len;
-    for (size_t n; at < end; at += n) {
-        n = learnt_word_length(at, end);
-        const uint32_t *id = word_table_tokens(&one->words, &one->spans, (struct bytes){ at, n });
+    for (const uint8_t *stop; at < end; at = stop) {
+        stop = bpe_end_of_word(at, end);
+        struct bytes word = { at, (size_t)(stop - at) };
+        const uint32_t *id = word_table_tokens(&one->words, &one->spans, word);
         for (; *id != SPAN_END; id++)
             ids_put(out, *id);
     }
