@@ -2,7 +2,7 @@
 
 /* ---- sources ------------------------------------------------------------------------- */
 
-void pack_sources_release(struct pack_sources *s)
+static void sources_release(struct pack_sources *s)
 {
     for (size_t i = 0; i < s->n; i++)
         mem_give(s->at[i].key);
@@ -95,7 +95,7 @@ bool pack_docs_open(struct pack_docs *d, const struct pack_options *o, struct er
 void pack_docs_close(struct pack_docs *d)
 {
     jsonl_close(d->j);
-    pack_sources_release(&d->sources);
+    sources_release(&d->sources);
     *d = (struct pack_docs){ 0 };
 }
 

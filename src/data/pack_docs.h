@@ -19,8 +19,6 @@ struct pack_sources {
 
 enum { PACK_SOURCES_MAX = 200000 };       /* the manifest must stay readable as JSON */
 
-void pack_sources_release(struct pack_sources *s);
-
 struct pack_doc {
     size_t text_at, text_len;             /* in the batch's text */
     size_t path_at;                       /* of its file, in the batch's paths */

@@ -73,8 +73,6 @@ void recipe_value_clear(struct train_recipe *r, size_t i);
 /* "FILE:LINE", an option, or "FILE" for a value nobody gave. */
 void recipe_where(const struct train_recipe *r, size_t i, char *out, size_t cap);
 
-/* What the dial decides, for fields that were not given. */
-void recipe_size_apply(struct train_recipe *r);
 /* Parameters the layers read for one token, by the formula above. */
 uint64_t recipe_layer_params(const struct recipe_model *m);
 

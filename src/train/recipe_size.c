@@ -112,7 +112,8 @@ static uint64_t batch_near(double v, uint32_t context)
     return p <= context ? context : p / context * context;
 }
 
-void recipe_size_apply(struct train_recipe *r)
+/* What the dial decides, for fields that were not given. */
+static void apply_size(struct train_recipe *r)
 {
     struct recipe_model *m = &r->model;
     const struct size_row *row = find_row(m->size);
@@ -224,7 +225,7 @@ static void fill_run(struct train_recipe *r)
 
 bool train_recipe_resolve(struct train_recipe *r, struct err *err)
 {
-    recipe_size_apply(r);
+    apply_size(r);
     if (!check_model(r, err) || !fill_length(r, err))
         return false;
     fill_run(r);

@@ -374,7 +374,8 @@ void chart_put(struct buf *out, const struct run_history *h, const struct chart 
 
 /* ---- layers -------------------------------------------------------------------------- */
 
-void chart_ramp(char color[8], size_t i, size_t n)
+/* Colour i of n in the ramp, "#rrggbb". */
+static void put_ramp(char color[8], size_t i, size_t n)
 {
     static const int stop[][3] = { { 62, 98, 214 }, { 20, 158, 158 }, { 222, 158, 12 },
                                    { 214, 62, 104 } };
@@ -397,7 +398,7 @@ void chart_put_layers(struct buf *out, const struct run_history *h, const struct
     struct chart filled = *c;
     for (size_t i = 0; lines && label && i < n; i++) {
         snprintf(label[i].name, sizeof label[i].name, "sparse layer %zu", i + 1);
-        chart_ramp(label[i].color, i, n);
+        put_ramp(label[i].color, i, n);
         lines[i] = (struct chart_line){ label[i].name, &layers[i], label[i].color, !c->rare };
     }
     filled.lines = lines;

@@ -36,7 +36,4 @@ void chart_put(struct buf *out, const struct run_history *h, const struct chart 
 void chart_put_layers(struct buf *out, const struct run_history *h, const struct chart *c,
                       const struct series *layers, size_t n);
 
-/* Colour i of n in the ramp, "#rrggbb". */
-void chart_ramp(char color[8], size_t i, size_t n);
-
 #endif

@@ -206,7 +206,8 @@ static bool end(struct run_log *l, double seconds, double cpu_seconds, struct er
 
 /* ---- lines --------------------------------------------------------------------------- */
 
-void run_machine(struct buf *out)
+/* "Intel(R) Xeon(R) ..., 2 CPUs, 16.0 GiB": CPU, CPUs and memory this process may use. */
+static void put_machine(struct buf *out)
 {
     char cpu[256];
     struct sysinfo s;
@@ -221,7 +222,7 @@ void run_machine(struct buf *out)
 bool run_log_begin(struct run_log *l, uint64_t step, const struct run_facts *f, struct err *err)
 {
     struct buf machine = { 0 };
-    run_machine(&machine);
+    put_machine(&machine);
     begin(l, step ? "resume" : "start", step);
     put_text(&l->line, "version", f->version);
     put_text(&l->line, "machine", machine.at);

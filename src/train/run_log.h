@@ -67,9 +67,6 @@ bool run_log_end(struct run_log *l, uint64_t step, const char *why, struct err *
 /* All lines are on the disk. */
 bool run_log_sync(struct run_log *l, struct err *err);
 
-/* "Intel(R) Xeon(R) ..., 2 CPUs, 16.0 GiB": CPU, CPUs and memory this process may use. */
-void run_machine(struct buf *out);
-
 /* Of a line as above its event and step; false if it does not begin like one. */
 bool run_log_parse(struct bytes line, struct bytes *event, uint64_t *step);
 
