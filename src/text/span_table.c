@@ -1,30 +1,5 @@
 #include "text/span_table.h"
 
-static inline uint32_t tag_of_hash(uint64_t hash)
-{
-    return (uint32_t)(hash >> 28);
-}
-
-static bool widen(struct span_shard *w)
-{
-    uint64_t n = w->slot ? (w->mask + 1) * 2 : 1 << 12;
-    struct count_slot *slot = mem_take(n, sizeof *slot);
-    if (!slot)
-        return false;
-    for (uint64_t i = 0; w->slot && i <= w->mask; i++) {
-        if (!w->slot[i].key1)
-            continue;
-        uint64_t k = w->slot[i].tag & (n - 1);
-        while (slot[k].key1)
-            k = (k + 1) & (n - 1);
-        slot[k] = w->slot[i];
-    }
-    mem_give(w->slot);
-    w->slot = slot;
-    w->mask = n - 1;
-    return true;
-}
-
 /* Whether a sequence of tokens has these bytes. */
 static bool spells(const struct learnt *l, const uint32_t *key, struct bytes piece)
 {
@@ -41,9 +16,10 @@ static bool spells(const struct learnt *l, const uint32_t *key, struct bytes pie
 static struct count_slot *slot_of(const struct span_shard *w, const struct learnt *l,
                                   struct bytes piece, uint64_t hash)
 {
-    uint32_t tag = tag_of_hash(hash);
-    for (uint64_t i = tag & w->mask;; i = (i + 1) & w->mask) {
-        struct count_slot *s = &w->slot[i];
+    const struct count_slots *t = &w->table;
+    uint32_t tag = count_slots_tag(hash);
+    for (uint64_t i = tag & t->mask;; i = (i + 1) & t->mask) {
+        struct count_slot *s = &t->slot[i];
         if (!s->key1 || (s->tag == tag && spells(l, w->keys.at + s->key1 - 1, piece)))
             return s;
     }
@@ -54,12 +30,12 @@ static bool put_key(struct span_shard *w, struct count_slot *s, uint64_t hash)
     size_t n = w->room.n;
     if (w->keys.n + n + 1 >= UINT32_MAX || !ids_reach(&w->keys, n + 1))
         return false;
-    s->tag = tag_of_hash(hash);
+    s->tag = count_slots_tag(hash);
     s->key1 = (uint32_t)w->keys.n + 1;
     w->keys.at[w->keys.n] = (uint32_t)n;
     memcpy(w->keys.at + w->keys.n + 1, w->room.at, n * sizeof *w->room.at);
     w->keys.n += n + 1;
-    w->n++;
+    w->table.n++;
     return true;
 }
 
@@ -67,7 +43,7 @@ static bool add_span(struct span_shard *w, const struct counted_piece *p, const 
                      segment_fn *segment, const void *arg)
 {
     struct bytes piece = { p->at, p->len };
-    if ((!w->slot || (uint64_t)w->n * 4 > w->mask * 3) && !widen(w))
+    if (!count_slots_reach(&w->table))
         return false;
     struct count_slot *s = slot_of(w, l, piece, p->hash);
     if (!s->key1) {
@@ -112,13 +88,13 @@ size_t span_table_memory(const struct span_table *t)
     size_t n = 0;
     for (int i = 0; i < COUNT_SHARDS; i++)
         n += t->shard[i].keys.n * sizeof(uint32_t) +
-             (t->shard[i].mask + 1) * sizeof(struct count_slot);
+             (t->shard[i].table.mask + 1) * sizeof(struct count_slot);
     return n;
 }
 
 static void release_shard(struct span_shard *w)
 {
-    mem_give(w->slot);
+    count_slots_release(&w->table);
     ids_release(&w->keys);
     ids_release(&w->room);
     *w = (struct span_shard){ 0 };
@@ -134,7 +110,7 @@ static size_t n_spans(const struct span_table *t)
 {
     size_t n = 0;
     for (int i = 0; i < COUNT_SHARDS; i++)
-        n += t->shard[i].n;
+        n += t->shard[i].table.n;
     return n;
 }
 
@@ -145,11 +121,11 @@ static struct count_order *order_of(struct span_table *t, size_t n)
     size_t k = 0;
     for (uint32_t i = 0; order && i < COUNT_SHARDS; i++) {
         struct span_shard *w = &t->shard[i];
-        for (uint64_t s = 0; w->slot && s <= w->mask; s++)
-            if (w->slot[s].key1)
-                order[k++] = (struct count_order){ w->slot[s].count, i, w->slot[s].key1 - 1 };
-        mem_give(w->slot);
-        w->slot = NULL;
+        const struct count_slot *slot = w->table.slot;
+        for (uint64_t s = 0; slot && s <= w->table.mask; s++)
+            if (slot[s].key1)
+                order[k++] = (struct count_order){ slot[s].count, i, slot[s].key1 - 1 };
+        count_slots_release(&w->table);
     }
     if (order)
         count_order_sort(order, n);

@@ -6,12 +6,11 @@
 #ifndef KEXA_TEXT_SPAN_TABLE_H
 #define KEXA_TEXT_SPAN_TABLE_H
 
-#include "text/word_table.h"
+#include "text/count_slots.h"
+#include "text/piece_count.h"
 
 struct span_shard {
-    struct count_slot *slot;
-    uint64_t mask;
-    uint32_t n;
+    struct count_slots table;
     struct ids keys;                      /* each: how many tokens, the tokens */
     struct ids room;                      /* for one piece */
     bool full;                            /* out of memory, or of 32-bit places */

@@ -4,6 +4,7 @@
 #include "text/span_table.h"
 #include "text/special_tokens.h"
 #include "text/tokenizer_parts.h"
+#include "text/word_table.h"
 
 enum { MAX_OVERHEAD = 1 << 28 };          /* of batches, decoders, filters */
 

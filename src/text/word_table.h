@@ -5,19 +5,11 @@
 #ifndef KEXA_TEXT_WORD_TABLE_H
 #define KEXA_TEXT_WORD_TABLE_H
 
-#include "text/merge_learn.h"
+#include "text/count_slots.h"
 #include "text/piece_count.h"
 
-struct count_slot {
-    uint64_t count;                       /* or, in words after stage one, where the tokens are */
-    uint32_t tag;                         /* of the hash */
-    uint32_t key1;                        /* where the key is, + 1; 0: free */
-};
-
 struct word_shard {
-    struct count_slot *slot;
-    uint64_t mask;
-    uint32_t n;
+    struct count_slots table;
     struct buf keys;                      /* each: u32 length, bytes */
     bool full;                            /* out of memory, or of 32-bit places */
 };
@@ -46,15 +38,5 @@ bool word_table_place(struct word_table *t, const struct spans *s, struct err *e
 /* The tokens of a word, up to SPAN_END; NULL if it was not counted. */
 const uint32_t *word_table_tokens(const struct word_table *t, const struct spans *s,
                                   struct bytes word);
-
-/* The order of counts, highest first; equal ones as they were. */
-struct count_order {
-    uint64_t count;
-    uint32_t shard, slot;
-};
-void count_order_sort(struct count_order *at, size_t n);
-
-/* Appends to the runs that slots from `from` on have this weight. */
-bool weight_run_put(struct spans *s, uint32_t *cap, uint32_t from, uint64_t weight);
 
 #endif

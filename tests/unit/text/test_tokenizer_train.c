@@ -4,6 +4,7 @@
 #include "text/special_tokens.h"
 #include "text/text.h"
 #include "text/tokenizer_parts.h"
+#include "text/word_table.h"
 #include "../../harness.h"
 #include "../format/scratch.h"
 
