@@ -110,6 +110,11 @@ static void run_geglu_bwd(struct bench *b)
     b->k->geglu_bwd(b->y, b->w, b->v, b->x, b->z, b->n);
 }
 
+static void run_swiglu_bwd_bf16(struct bench *b)
+{
+    b->k->swiglu_bwd_bf16((bf16 *)b->y, (bf16 *)b->w, b->v, b->x, b->z, b->n, 0);
+}
+
 /* The gradients become the next call's logits: small numbers, as good as any. */
 static void run_cross_entropy(struct bench *b)
 {
@@ -177,6 +182,7 @@ static const struct op {
     { "scale_add_bwd", run_scale_add_bwd, 12 },
     { "swiglu_bwd",    run_swiglu_bwd, 20 },
     { "geglu_bwd",     run_geglu_bwd, 20 },
+    { "swiglu_bwd_bf16", run_swiglu_bwd_bf16, 16 },
     { "cross_entropy", run_cross_entropy, 8 },
     { "adamw_step",    run_adamw,     28 },
     { "sum_squares",   run_sum_squares, 4 },

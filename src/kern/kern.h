@@ -71,6 +71,8 @@
 /* These have a function of their own at level amx: tiles, or AVX512_BF16. */
 #define KERNELS_TILES(X) \
     X(round_bf16)       /* quant */ \
+    X(swiglu_bwd_bf16)  /* act   */ \
+    X(geglu_bwd_bf16)   /* act   */ \
     X(attn_bwd_bf16)    /* attn  */ \
     X(roof_bf16)        /* roof  */ \
     X(gemm_bf16)        /* gemm  */ \

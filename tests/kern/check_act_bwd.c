@@ -153,6 +153,54 @@ static void check(struct tester *t, bool gelu, const float *limits, size_t n_lim
     adjoint(t, gelu);
 }
 
+/* What the C level gives in f32, then rounded.  A NaN's payload is free. */
+static void rounded_case(struct tester *t, size_t n, float limit, bool gelu, bool any)
+{
+    float *gate = t_floats(t, n, n % 4, FILL_RANDOM), *up = t_floats(t, n, n % 3, FILL_RANDOM);
+    float *dy = t_floats(t, n, 1, FILL_RANDOM), *want[2] = { t_copy(t, dy, n), t_copy(t, dy, n) };
+    bf16 *got[2] = { t_bytes(t, n * sizeof *got[0], 2), t_bytes(t, n * sizeof *got[0], 4) };
+    for (size_t i = 0; any && i < n; i++) {
+        gate[i] = i % 2 ? f32_from_bits((uint32_t)t_random(t)) : gate[i] * 20;
+        up[i] = i % 3 ? up[i] : f32_from_bits((uint32_t)t_random(t));
+    }
+    bwd(t->ref, gelu, want[0], want[1], dy, gate, up, n, limit);
+    if (gelu)
+        t->k->geglu_bwd_bf16(got[0], got[1], dy, gate, up, n);
+    else
+        t->k->swiglu_bwd_bf16(got[0], got[1], dy, gate, up, n, limit);
+    for (int which = 0; which < 2; which++) {
+        float *back = t_copy(t, dy, n);
+        for (size_t i = 0; i < n; i++) {
+            back[i] = bf16_to_f32(got[which][i]);
+            want[which][i] = bf16_to_f32(f32_to_bf16(want[which][i]));
+        }
+        t_same(t, back, want[which], n, which ? "dup" : "dgate");
+    }
+}
+
+static void check_rounded(struct tester *t, bool gelu, float limit)
+{
+    for (const size_t *n = t_sizes; *n; n++) {
+        t_case(t, "n=%zu limit=%g, rounded", *n, (double)limit);
+        rounded_case(t, *n, limit, gelu, false);
+        t_end(t);
+    }
+    t_case(t, "any bits, limit=%g, rounded", (double)limit);
+    rounded_case(t, MANY, limit, gelu, true);
+    t_end(t);
+}
+
+void check_swiglu_bwd_bf16(struct tester *t)
+{
+    check_rounded(t, false, LIMIT_FREE);
+    check_rounded(t, false, 0.5f);
+}
+
+void check_geglu_bwd_bf16(struct tester *t)
+{
+    check_rounded(t, true, LIMIT_FREE);
+}
+
 /* Zero beyond the limit, and at the limit the gradient passes. */
 static void at_the_limit(struct tester *t)
 {

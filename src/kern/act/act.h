@@ -27,6 +27,8 @@
  *     w = c * fma(c * c, GELU_3C1, GELU_C0), which is 2 c dz/dc:
  *     dgate[i] = (dy u) (s fma(w, 1 - s, 1))     dup[i] = dy (g s)
  *     Beyond GELU_FLAT s is exactly 0 or 1, so the clamp only keeps w finite.
+ * swiglu_bwd_bf16, geglu_bwd_bf16: round_bf16 (quant.h) of those results, to the bit; dgate and
+ *     dup overlap nothing.
  * Where 1 - s cancels it is added to 1: the error of dgate is relative to |dy u| s.
  *
  * scale_add_bwd, for y += a x: dx[i] = a dy[i], overwritten; *da = sum_i dy[i] x[i] by fma in
@@ -36,6 +38,8 @@
 #define KEXA_KERN_ACT_H
 
 #include <stddef.h>
+
+#include "kern/half_bits.h"
 
 typedef void swiglu_fwd_fn(float *y, const float *gate, const float *up, size_t n, float limit);
 #define GELU_C0 0x1.988454p+0f            /* 2 sqrt(2/pi) */
@@ -48,6 +52,10 @@ typedef void swiglu_bwd_fn(float *dgate, float *dup, const float *dy, const floa
                            const float *up, size_t n, float limit);
 typedef void geglu_bwd_fn(float *dgate, float *dup, const float *dy, const float *gate,
                           const float *up, size_t n);
+typedef void swiglu_bwd_bf16_fn(bf16 *dgate, bf16 *dup, const float *dy, const float *gate,
+                                const float *up, size_t n, float limit);
+typedef void geglu_bwd_bf16_fn(bf16 *dgate, bf16 *dup, const float *dy, const float *gate,
+                               const float *up, size_t n);
 typedef void add_fwd_fn(float *y, const float *x, size_t n);
 typedef void scale_add_fwd_fn(float *y, float a, const float *x, size_t n);
 typedef void scale_add_bwd_fn(float *dx, float *da, const float *dy, const float *x, float a,
@@ -64,5 +72,9 @@ softmax_fwd_fn softmax_fwd_c, softmax_fwd_avx2, softmax_fwd_avx512;
 sigmoid_fwd_fn sigmoid_fwd_c, sigmoid_fwd_avx2, sigmoid_fwd_avx512;
 swiglu_bwd_fn swiglu_bwd_c, swiglu_bwd_avx2, swiglu_bwd_avx512;
 geglu_bwd_fn geglu_bwd_c, geglu_bwd_avx2, geglu_bwd_avx512;
+swiglu_bwd_bf16_fn swiglu_bwd_bf16_c, swiglu_bwd_bf16_avx2, swiglu_bwd_bf16_avx512;
+swiglu_bwd_bf16_fn swiglu_bwd_bf16_amx;
+geglu_bwd_bf16_fn geglu_bwd_bf16_c, geglu_bwd_bf16_avx2, geglu_bwd_bf16_avx512;
+geglu_bwd_bf16_fn geglu_bwd_bf16_amx;
 
 #endif
