@@ -45,7 +45,8 @@ static bool write_file(const char *path, uint64_t step, struct bytes json,
 }
 
 bool checkpoint_save(const char *out_dir, uint64_t step, const json_t *head,
-                     const struct checkpoint_part *parts, size_t n, int keep, struct err *err)
+                     const struct checkpoint_part *parts, size_t n, int keep, uint64_t hold,
+                     struct err *err)
 {
     struct checkpoint_folder folder;
     char path[4096];
@@ -59,7 +60,7 @@ bool checkpoint_save(const char *out_dir, uint64_t step, const json_t *head,
     free(text);
     if (!ok || !checkpoint_folder_sync(&folder, err))
         return false;
-    checkpoint_folder_prune(&folder, step, keep);
+    checkpoint_folder_prune(&folder, step, keep, hold);
     return true;
 }
 

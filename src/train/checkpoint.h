@@ -23,11 +23,13 @@ struct checkpoint_part {
  * Writes the state after `step`; makes OUT and OUT/checkpoints where they are missing.  head is
  * any JSON object (borrowed).  The parts are read twice (checksum, then bytes) and must not
  * change meanwhile; nothing is copied.  Then keeps the `keep` newest files up to this step
- * (keep <= 0: all), and removes damaged ones of later steps and what killed processes left
- * half written.  A file already there for this step is replaced.
+ * (keep <= 0: all) and besides them that of step `hold` (UINT64_MAX: none), and removes damaged
+ * ones of later steps and what killed processes left half written.  A file already there for
+ * this step is replaced.
  */
 bool checkpoint_save(const char *out_dir, uint64_t step, const json_t *head,
-                     const struct checkpoint_part *parts, size_t n, int keep, struct err *err);
+                     const struct checkpoint_part *parts, size_t n, int keep, uint64_t hold,
+                     struct err *err);
 
 /*
  * Path of the newest file whose every byte is sound, into path[cap].  Sentences about newer

@@ -93,7 +93,8 @@ static bool is_damaged(const struct checkpoint_folder *f, uint64_t step)
  * A run goes on from its newest sound file, so a later one is damaged, unless somebody put it
  * there: then it stays.
  */
-void checkpoint_folder_prune(const struct checkpoint_folder *f, uint64_t step, int keep)
+void checkpoint_folder_prune(const struct checkpoint_folder *f, uint64_t step, int keep,
+                             uint64_t hold)
 {
     uint64_t at = UINT64_MAX;
     while (checkpoint_folder_below(f, at, &at) && at > step)
@@ -101,7 +102,7 @@ void checkpoint_folder_prune(const struct checkpoint_folder *f, uint64_t step, i
             remove_step(f, at);
     at = step;                            /* kept: the first of them */
     for (int kept = 1; keep > 0 && checkpoint_folder_below(f, at, &at); )
-        if (++kept > keep)
+        if (at != hold && ++kept > keep)
             remove_step(f, at);
 }
 

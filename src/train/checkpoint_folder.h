@@ -23,8 +23,10 @@ bool checkpoint_folder_file(const struct checkpoint_folder *f, uint64_t step, ch
 /* The largest step below `before` that has a file; false if none, or if there is no folder. */
 bool checkpoint_folder_below(const struct checkpoint_folder *f, uint64_t before, uint64_t *step);
 
-/* Keeps the `keep` newest files up to `step`; damaged ones of later steps go too. */
-void checkpoint_folder_prune(const struct checkpoint_folder *f, uint64_t step, int keep);
+/* Keeps the `keep` newest files up to `step`, and that of `hold`; damaged ones of later steps go
+ * too. */
+void checkpoint_folder_prune(const struct checkpoint_folder *f, uint64_t step, int keep,
+                             uint64_t hold);
 
 /* The names in the folder are on the disk. */
 bool checkpoint_folder_sync(const struct checkpoint_folder *f, struct err *err);

@@ -52,7 +52,8 @@ struct recipe_key {
     const char *preset;                   /* as one would write it; NULL: see rule */
     const char *rule;                     /* where a value that is not given comes from */
     const char *unit;                     /* or "" */
-    bool decides;                         /* the weights depend on it */
+    bool decides;                         /* the weights depend on it, and not only through the
+                                             rates of the steps (schedule_continues) */
     const char *meaning;
 };
 

@@ -1,6 +1,8 @@
 #include "train/schedule.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 
 static uint64_t decay_steps(const struct train_recipe *r)
 {
@@ -12,6 +14,12 @@ uint64_t schedule_decay_begins(const struct train_recipe *r)
 {
     return r->schedule.kind == SCHEDULE_COSINE ? r->schedule.warmup + 1
                                                : r->run.steps - decay_steps(r) + 1;
+}
+
+uint64_t schedule_branches(const struct train_recipe *r)
+{
+    uint64_t begins = schedule_decay_begins(r);
+    return r->schedule.kind == SCHEDULE_WSD && begins <= r->run.steps ? begins - 1 : 0;
 }
 
 /* What is left of the falling part at x in [0, 1). */
@@ -35,6 +43,37 @@ double schedule_lr(const struct train_recipe *r, uint64_t step)
         rate *= s->final_lr + (1 - s->final_lr) * falling(s, x);
     }
     return rate;
+}
+
+/* Where a run that was planned as `was` can still take another length. */
+static bool refuse_length(const struct train_recipe *was, const struct train_recipe *now,
+                          uint64_t step, uint64_t done, struct err *err)
+{
+    char remedy[200] = "a cosine has its length from the beginning";
+    uint64_t until = schedule_branches(was);
+    if (was->schedule.kind == SCHEDULE_WSD)
+        snprintf(remedy, sizeof remedy, "another length or decay can follow up to step %" PRIu64
+                 ", whose checkpoint, step-%08" PRIu64 ".kxc, is kept: alone in checkpoints/ of "
+                 "another folder, --out and --resume go on from it", until, until);
+    return fail(err, ERR_USAGE, "%s: %" PRIu64 " steps are done, and with run.steps %" PRIu64
+                " (it was %" PRIu64 ") and this [schedule] the lr of step %" PRIu64 " would have "
+                "been %g, not %g; %s", now->file, done, now->run.steps, was->run.steps, step,
+                schedule_lr(now, step), schedule_lr(was, step), remedy);
+}
+
+bool schedule_continues(const struct train_recipe *was, const struct train_recipe *now,
+                        uint64_t done, struct err *err)
+{
+    if (was->run.steps < done)
+        return fail(err, ERR_FORMAT, "%s: the state after step %" PRIu64 " of a run of %" PRIu64,
+                    was->file, done, was->run.steps);
+    if (now->run.steps < done)
+        return fail(err, ERR_USAGE, "%s: run.steps is %" PRIu64 ", but %" PRIu64 " steps are done "
+                    "already", now->file, now->run.steps, done);
+    for (uint64_t step = 1; step <= done; step++)
+        if (schedule_lr(was, step) != schedule_lr(now, step))
+            return refuse_length(was, now, step, done, err);
+    return true;
 }
 
 /* Mean and standard deviation of n values. */

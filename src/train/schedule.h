@@ -21,8 +21,22 @@
 /* 1 <= step <= r->run.steps; r is resolved. */
 double schedule_lr(const struct train_recipe *r, uint64_t step);
 
-/* The first step that decays: a checkpoint before it can be continued in other ways. */
+/* The first step that decays; steps + 1 where none does. */
 uint64_t schedule_decay_begins(const struct train_recipe *r);
+
+/*
+ * The last step after which a run can still be made longer: wsd's last before it decays, 0 where
+ * there is none.  Up to there a longer run with the same warm-up had the same rates.
+ */
+uint64_t schedule_branches(const struct train_recipe *r);
+
+/*
+ * Refuses `now` unless the first `done` steps had the same rates by `was`: then a state after
+ * them is also one of a run that was planned as `now` from the beginning.  Both are resolved;
+ * what is no matter of schedule and length is not compared (train_recipe_same).
+ */
+bool schedule_continues(const struct train_recipe *was, const struct train_recipe *now,
+                        uint64_t done, struct err *err);
 
 /*
  * The guard: a step is skipped when its loss or its gradient norm is more than sigma standard

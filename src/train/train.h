@@ -8,7 +8,7 @@
  *   train_folder  where a run stands
  *   step_stats  what a step was
  *   muon        the optimizer of hidden matrices, over newton_schulz
- *   checkpoint  all of its state in a file
+ *   checkpoint  all of its state in a file; train_build  which program wrote it
  *   run_log     what a run did, a line a step; tensorboard the same for TensorBoard
  *   run_report  the same as a page
  */
@@ -24,6 +24,7 @@
 #include "train/schedule.h"
 #include "train/step_stats.h"
 #include "train/tensorboard.h"
+#include "train/train_build.h"
 #include "train/train_folder.h"
 #include "train/train_memory.h"
 #include "train/train_recipe.h"

@@ -1,4 +1,5 @@
 #include "train/train_folder.h"
+#include "train/checkpoint_folder.h"
 #include "train/recipe_keys.h"
 
 #include <errno.h>
@@ -55,15 +56,39 @@ bool train_folder_make(const struct train_recipe *r, struct err *err)
     return ok;
 }
 
-/* r goes on as `was` began. */
+/* r goes on as `was` began: its passes, and its warm-up, which otherwise follows the length. */
 static bool take_over(struct train_recipe *r, const struct train_recipe *was, struct err *err)
 {
-    size_t key = recipe_key_at(offsetof(struct train_recipe, run.micro_rows));
-    if (!recipe_given(r, key)) {
+    size_t rows = recipe_key_at(offsetof(struct train_recipe, run.micro_rows));
+    size_t warmup = recipe_key_at(offsetof(struct train_recipe, schedule.warmup));
+    if (!recipe_given(r, rows)) {
         r->run.micro_rows = was->run.micro_rows;
-        r->option[key] = RUN_RECIPE_NAME;
+        r->option[rows] = RUN_RECIPE_NAME;
+    }
+    if (!recipe_given(r, warmup) && was->schedule.warmup <= r->run.steps) {
+        r->schedule.warmup = was->schedule.warmup;
+        r->option[warmup] = RUN_RECIPE_NAME;
     }
     return train_recipe_same(was, r, err);
+}
+
+/* The recipe in the newest checkpoint: a folder that was given nothing else goes on too.  What is
+ * damaged is told when the run is opened. */
+static bool read_checkpoint(struct train_recipe *was, const char *out, struct err *err)
+{
+    struct checkpoint_folder folder;
+    struct err unsound;
+    char path[4096];
+    json_t *head = NULL;
+    uint64_t step;
+    bool found = checkpoint_folder_init(&folder, out, &unsound)
+                 && checkpoint_folder_below(&folder, UINT64_MAX, &step)
+                 && checkpoint_folder_file(&folder, step, path, sizeof path, &unsound)
+                 && checkpoint_read_head(path, &step, &head, &unsound);
+    const char *text = json_string_value(json_object_get(head, "recipe"));
+    bool ok = !found || !text || train_recipe_read(was, path, bytes_of(text), err);
+    json_decref(head);
+    return ok;
 }
 
 bool train_folder_resume(struct train_recipe *r, struct err *err)
@@ -72,9 +97,11 @@ bool train_folder_resume(struct train_recipe *r, struct err *err)
     struct buf path = { 0 };
     train_recipe_init(&was);
     bool ok = path_in(&path, r, RUN_RECIPE_NAME, err);
-    if (ok && file_exists(path.at))
-        ok = train_recipe_load(&was, path.at, err) && train_recipe_resolve(&was, err)
-             && take_over(r, &was, err);
+    if (ok)
+        ok = file_exists(path.at) ? train_recipe_load(&was, path.at, err)
+                                  : read_checkpoint(&was, r->run.out, err);
+    if (ok && was.file)
+        ok = train_recipe_resolve(&was, err) && take_over(r, &was, err);
     train_recipe_release(&was);
     buf_release(&path);
     return ok;

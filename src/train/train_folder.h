@@ -1,7 +1,7 @@
 /*
  * train_folder: the folder of a run.  OUT/run.recipe is the resolved recipe, every key
  * explicit: what the run began with (trainer.h writes it), and what one that goes on is held
- * against.
+ * against; without it, what the newest checkpoint says.
  */
 #ifndef KEXA_TRAIN_TRAIN_FOLDER_H
 #define KEXA_TRAIN_TRAIN_FOLDER_H
@@ -16,9 +16,9 @@ bool train_folder_check_new(const struct train_recipe *r, struct err *err);
 /* Makes OUT and the folders above it that are missing. */
 bool train_folder_make(const struct train_recipe *r, struct err *err);
 
-/* Takes run.micro_rows, where the recipe does not say it, from OUT/run.recipe, and refuses
- * a recipe that would not continue that run to the bit.  Without such a file nothing is done:
- * the run was stopped before it began. */
+/* Takes run.micro_rows and schedule.warmup, where the recipe does not say them, from how the run
+ * began, and refuses a recipe that would not continue it to the bit.  Where nothing says how it
+ * began, it has not: nothing is done. */
 bool train_folder_resume(struct train_recipe *r, struct err *err);
 
 #endif

@@ -23,8 +23,8 @@ static bool claim_folder(const struct trainer *t, bool resume, struct err *err)
         || !train_folder_make(t->recipe, err) || !path_in(t, "final", path, sizeof path, err))
         return false;
     return !file_is_dir(path)
-           || fail(err, ERR_USAGE, "%s: this run is finished; move the folder away to train on",
-                   path);
+           || fail(err, ERR_USAGE, "%s: this run is finished; more steps go on in another folder "
+                   "from the checkpoint before the decay (docs/pretrain.md)", path);
 }
 
 static bool save_text(const struct trainer *t, const char *name, struct buf *text,

@@ -1,8 +1,9 @@
 /* Checkpoints of a run, going on from one, and the trained model. */
 #include "train/trainer_parts.h"
 
-#include "kexa.h"
+#include "kern/cpu.h"
 #include "train/checkpoint.h"
+#include "train/train_build.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -59,15 +60,25 @@ static void parts_release(struct parts *p)
 static json_t *head_of(const struct trainer *t, struct err *err)
 {
     struct buf recipe = { 0 };
+    char build[TRAIN_BUILD_MAX];
+    train_build_name(build);
     train_recipe_write(t->recipe, &recipe);
     json_t *head = recipe.failed ? NULL
-        : json_pack("{s:s, s:I, s:I, s:s, s:O}", "version", KEXA_VERSION, "step",
-                    (json_int_t)t->counts.step, "tokens", (json_int_t)t->counts.all_tokens,
-                    "recipe", recipe.at, "config", t->model.json);
+        : json_pack("{s:s, s:s, s:I, s:I, s:s, s:O}", "build", build, "cpu_level",
+                    cpu_level_name(cpu_level_chosen()), "step", (json_int_t)t->counts.step,
+                    "tokens", (json_int_t)t->counts.all_tokens, "recipe", recipe.at, "config",
+                    t->model.json);
     buf_release(&recipe);
     if (!head)
         fail(err, ERR_MEMORY, "out of memory for the head of a checkpoint");
     return head;
+}
+
+/* The checkpoint that stays: of the last step from which the run can be made longer. */
+static uint64_t held_step(const struct train_recipe *r)
+{
+    uint64_t step = schedule_branches(r);
+    return step ? step : UINT64_MAX;
 }
 
 bool trainer_checkpoint(struct trainer *t, struct err *err)
@@ -82,7 +93,7 @@ bool trainer_checkpoint(struct trainer *t, struct err *err)
     if (ok) {
         p.loader = loader_state_get(t->loader);
         ok = checkpoint_save(t->recipe->run.out, t->counts.step, head, p.at, p.n,
-                             (int)t->recipe->run.keep, err);
+                             (int)t->recipe->run.keep, held_step(t->recipe), err);
     }
     for (size_t i = 0; i < p.n; i++)
         n_bytes += p.at[i].n_bytes;
@@ -97,8 +108,8 @@ bool trainer_checkpoint(struct trainer *t, struct err *err)
                               (double)(now_ns() - begin) * 1e-9, err);
 }
 
-/* The run of the checkpoint must be this one. */
-static bool same_run(const struct trainer *t, const char *path, const json_t *head,
+/* The run of the checkpoint must be this one, or one that takes another length after its step. */
+static bool same_run(const struct trainer *t, const char *path, const json_t *head, uint64_t step,
                      struct err *err)
 {
     const char *text = json_string_value(json_object_get(head, "recipe"));
@@ -107,9 +118,22 @@ static bool same_run(const struct trainer *t, const char *path, const json_t *he
         return fail(err, ERR_FORMAT, "%s: its head has no recipe", path);
     train_recipe_init(&was);
     bool ok = train_recipe_read(&was, path, bytes_of(text), err)
-              && train_recipe_resolve(&was, err) && train_recipe_same(&was, t->recipe, err);
+              && train_recipe_resolve(&was, err) && train_recipe_same(&was, t->recipe, err)
+              && schedule_continues(&was, t->recipe, step, err);
     train_recipe_release(&was);
     return ok;
+}
+
+/* Bits are promised for one build: a run that changes it is told, and goes on. */
+static void note_build(struct trainer *t, const char *path, const json_t *head)
+{
+    char here[TRAIN_BUILD_MAX];
+    const char *there = json_string_value(json_object_get(head, "build"));
+    train_build_name(here);
+    if (!there || strcmp(there, here))
+        buf_printf(&t->notes, "%s was written by another build (%.100s; this is %s): what follows "
+                   "may differ from what that one would have given, by rounding\n", path,
+                   there ? there : "it does not say which", here);
 }
 
 static bool restore_from(struct trainer *t, const char *path, struct err *err)
@@ -117,7 +141,9 @@ static bool restore_from(struct trainer *t, const char *path, struct err *err)
     struct parts p = { 0 };
     json_t *head = NULL;
     uint64_t step = 0;
-    bool ok = checkpoint_read_head(path, &step, &head, err) && same_run(t, path, head, err);
+    bool ok = checkpoint_read_head(path, &step, &head, err) && same_run(t, path, head, step, err);
+    if (ok)
+        note_build(t, path, head);
     json_decref(head);
     ok = ok && parts_make(&p, t, err) && checkpoint_load(path, NULL, p.at, p.n, err)
          && loader_state_set(t->loader, &p.loader, err);

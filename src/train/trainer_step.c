@@ -176,5 +176,7 @@ bool trainer_step(struct trainer *t, struct step_stats *s, struct err *err)
 bool trainer_save_due(struct trainer *t, struct err *err)
 {
     const struct recipe_run *run = &t->recipe->run;
-    return !due(run->checkpoint_every, t->counts.step, run->steps) || trainer_checkpoint(t, err);
+    bool branch = run->checkpoint_every && t->counts.step == schedule_branches(t->recipe);
+    return (!branch && !due(run->checkpoint_every, t->counts.step, run->steps))
+           || trainer_checkpoint(t, err);
 }

@@ -49,7 +49,7 @@ static bool save(const char *out, uint64_t step, int keep, struct err *err)
     json_t *head = json_pack("{s:s, s:I, s:f}", "recipe", "lr = 3e-4\n", "tokens",
                              (json_int_t)(step * 4096), "tenth", 0.1);
     state_init(&s, step);
-    bool ok = checkpoint_save(out, step, head, s.part, 5, keep, err);
+    bool ok = checkpoint_save(out, step, head, s.part, 5, keep, UINT64_MAX, err);
     json_decref(head);
     return ok;
 }
@@ -122,7 +122,7 @@ static void test_no_parts(void)
     const char *out = scratch_path("bare");
     struct err err = { 0 };
     json_t *head = json_object(), *back = NULL;
-    EXPECT(checkpoint_save(out, UINT64_MAX - 1, head, NULL, 0, 1, &err));
+    EXPECT(checkpoint_save(out, UINT64_MAX - 1, head, NULL, 0, 1, UINT64_MAX, &err));
     EXPECT(checkpoint_load(file_of(out, UINT64_MAX - 1), &back, NULL, 0, &err));
     EXPECT(newest_is(out, UINT64_MAX - 1, 0));
     json_decref(head);
@@ -233,6 +233,18 @@ static void test_keep(void)
     EXPECT(files_in(out) == 2);
 }
 
+/* One step's file stays, and does not count among those kept. */
+static void test_hold(void)
+{
+    const char *out = scratch_path("hold");
+    json_t *head = json_object();
+    for (uint64_t step = 1; step <= 6; step++)
+        check(checkpoint_save(out, step, head, NULL, 0, 2, 3, NULL));
+    json_decref(head);
+    EXPECT(files_in(out) == 3 && file_exists(file_of(out, 3)) && file_exists(file_of(out, 5))
+           && newest_is(out, 6, 0));
+}
+
 static void leave(const char *out, const char *name, long pid)
 {
     char path[700];
@@ -308,7 +320,7 @@ static void save_forever(const char *out, uint64_t step)
         json_t *head = json_object();
         for (size_t i = 0; i < LARGE; i++)
             large[i] = (float)(step + i);
-        if (!checkpoint_save(out, step, head, &part, 1, 2, NULL))
+        if (!checkpoint_save(out, step, head, &part, 1, 2, UINT64_MAX, NULL))
             _exit(1);
         json_decref(head);
     }
@@ -398,6 +410,7 @@ const struct test tests[] = {
     { "other parts are refused", test_other_parts },
     { "the newest sound one", test_newest_skips },
     { "the newest N are kept", test_keep },
+    { "one is held", test_hold },
     { "leftovers of dead processes", test_leftovers },
     { "disk full", test_disk_full },
     { "kill -9 while saving", test_kill },

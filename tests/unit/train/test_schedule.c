@@ -56,6 +56,40 @@ static void test_cosine(void)
     EXPECT(schedule_lr(&r, 110) == 2);
 }
 
+/* Whether a state after `done` steps of a is also one of b; the sentence holds `words`. */
+static bool continues(struct train_recipe a, struct train_recipe b, uint64_t done,
+                      const char *words)
+{
+    struct err err = { 0 };
+    char file[] = "x.recipe";
+    a.file = b.file = file;
+    bool ok = schedule_continues(&a, &b, done, &err);
+    EXPECTF(ok || strstr(err.msg, words), "%s", err.msg);
+    return ok;
+}
+
+static void test_longer(void)
+{
+    struct train_recipe a = recipe(SCHEDULE_WSD, 100, 4, 0.25, 0), b = a;
+    b.run.steps = 200;
+    EXPECT(schedule_branches(&a) == 75 && continues(a, b, 75, "") && continues(b, a, 75, ""));
+    EXPECT(continues(a, b, 76, ""));      /* the first that decays has all of lr */
+    EXPECT(!continues(a, b, 77, "the lr of step 77 would have been 2, not 1.6; another length or "
+                      "decay can follow up to step 75"));
+    EXPECT(!continues(b, a, 101, "run.steps is 100, but 101 steps are done already"));
+    EXPECT(!continues(a, b, 101, "the state after step 101 of a run of 100"));
+    b.schedule.warmup = 5;
+    EXPECT(continues(a, b, 0, "") && !continues(a, b, 1, "step 1 would have been 0.4, not 0.5"));
+    a.schedule.decay = 0;                 /* never falls: any length goes on, none is held */
+    b = a;
+    b.run.steps = 101;
+    EXPECT(schedule_branches(&a) == 0 && continues(a, b, 100, ""));
+    a = recipe(SCHEDULE_COSINE, 100, 10, 0, 0), b = a;
+    b.run.steps = 200;
+    EXPECT(schedule_branches(&a) == 0 && continues(a, b, 11, ""));
+    EXPECT(!continues(a, b, 12, "a cosine has its length from the beginning"));
+}
+
 /* Losses between 1 and 2, norms between 3 and 4, repeating. */
 static void feed(struct spike_guard *g, uint64_t n)
 {
@@ -137,6 +171,6 @@ static void test_flops(void)
 
 const struct test tests[] = {
     { "wsd", test_wsd }, { "edges", test_edges }, { "cosine", test_cosine },
-    { "spike guard", test_spike_guard }, { "new level", test_new_level },
+    { "longer", test_longer }, { "spike guard", test_spike_guard }, { "new level", test_new_level },
     { "bits per byte", test_bits_per_byte }, { "flops", test_flops }, { 0 }
 };

@@ -78,6 +78,9 @@ static void test_resume(void)
            && train_folder_resume(&r, &err));
     EXPECT(r.run.micro_rows == 2);        /* what memory allowed then, not now */
     train_recipe_release(&r);
+    EXPECT(open_recipe(&r, out, "steps = 4000\n", &err) && r.schedule.warmup == 80
+           && train_folder_resume(&r, &err) && r.schedule.warmup == 36);   /* a longer run's */
+    train_recipe_release(&r);
     EXPECT(open_recipe(&r, out, "micro_rows = 16\n", &err) && !train_folder_resume(&r, &err));
     EXPECTF(strstr(err.msg, "x.recipe:8: run.micro_rows is 16") && strstr(err.msg, "with 2"),
             "%s", err.msg);
@@ -87,6 +90,30 @@ static void test_resume(void)
     train_recipe_release(&r);
 }
 
+/* A folder with nothing but a checkpoint: its recipe says how the run began. */
+static void test_checkpoint_alone(void)
+{
+    struct train_recipe r;
+    struct err err = { 0 };
+    struct buf text = { 0 };
+    char out[300];
+    snprintf(out, sizeof out, "%s", scratch_path("folder/alone"));
+    EXPECT(open_recipe(&r, out, "micro_rows = 3\n[schedule]\nwarmup = 7\n", &err));
+    train_recipe_write(&r, &text);
+    train_recipe_release(&r);
+    json_t *head = json_pack("{s:s}", "recipe", text.at);
+    EXPECT(checkpoint_save(out, 5, head, NULL, 0, 1, UINT64_MAX, &err));
+    json_decref(head);
+    buf_release(&text);
+    EXPECT(open_recipe(&r, out, "", &err) && train_folder_resume(&r, &err));
+    EXPECT(r.run.micro_rows == 3 && r.schedule.warmup == 7);
+    train_recipe_release(&r);
+    EXPECT(open_recipe(&r, out, "seed = 2\n", &err) && !train_folder_resume(&r, &err));
+    EXPECTF(strstr(err.msg, "run.seed"), "%s", err.msg);
+    train_recipe_release(&r);
+}
+
 const struct test tests[] = {
-    { "new", test_new }, { "nowhere", test_nowhere }, { "resume", test_resume }, { 0 }
+    { "new", test_new }, { "nowhere", test_nowhere }, { "resume", test_resume },
+    { "checkpoint alone", test_checkpoint_alone }, { 0 }
 };
