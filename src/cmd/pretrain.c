@@ -30,6 +30,21 @@ static bool set_text(struct train_recipe *r, const char *option, const char *key
     return ok;
 }
 
+/* A run that goes on has its model already, whatever became of the one it began from. */
+static bool begin_from(struct pretrain *p, struct err *err)
+{
+    struct train_recipe *r = &p->recipe;
+    struct buf from = { 0 };
+    if (!r->model.init_from)
+        return true;
+    if (!p->args->resume)
+        buf_text(&from, r->model.init_from);
+    bool ok = (p->args->resume ? train_folder_description(r, &from, err) : buf_ok(&from, err))
+              && train_recipe_begin_from(r, from.at, err);
+    buf_release(&from);
+    return ok;
+}
+
 /* The file, then --set in order, then the options that have names of their own. */
 static bool read_recipe(struct pretrain *p, const char *path, struct err *err)
 {
@@ -46,7 +61,7 @@ static bool read_recipe(struct pretrain *p, const char *path, struct err *err)
            && (!a->out || set_text(r, "--out", "run.out", a->out, err))
            && (a->threads == OPT_UNSET
                || set_text(r, "--threads", "run.threads", threads, err))
-           && train_recipe_resolve(r, err);
+           && begin_from(p, err) && train_recipe_resolve(r, err);
 }
 
 /* A plan alone does without the tokenizer where the recipe says how large the vocabulary is. */
@@ -149,12 +164,13 @@ static const struct opt_group groups[] = {
 
 const struct command pretrain_command = {
     "pretrain", "grow a model from text", "RECIPE", 0, 1,
-    "Trains a model of the K-EXAONE kind from the shards that `kexa data pack` wrote, as a recipe "
-    "says: sections of key = value, every one with a default.  First the plan is printed: shape, "
+    "Trains a model of the K-EXAONE kind, or goes on with any model that kexa runs "
+    "(model.init_from), from the shards that `kexa data pack` wrote, as a recipe says: "
+    "sections of key = value, every one with a default.  First the plan is printed: shape, "
     "length, memory, operations, time at the speed measured now; a run that does not fit in "
-    "memory is refused.  Then a line shows loss, bits per byte, tokens a second, the share of what "
-    "the machine can do at most, and the time left; held-out bits per byte and samples follow as "
-    "the recipe asks.\n\n"
+    "memory is refused.  Then a line shows loss, bits per byte, tokens a second, the share of "
+    "what the machine can do at most, and the time left; held-out bits per byte and samples "
+    "follow as the recipe asks.\n\n"
     "The folder of the run gets checkpoints, log.jsonl, TensorBoard events, and in the end "
     "report.html and final/, a Hugging Face folder that every kexa command reads.  Ctrl-C "
     "finishes the step, saves it and ends with status 8; a second one ends at once.  --resume "

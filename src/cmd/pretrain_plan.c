@@ -66,6 +66,8 @@ static void put_weights(struct buf *out, const struct pretrain *p)
 {
     struct weight_counts c;
     plan_count(&p->plan, &c);
+    if (p->recipe.model.init_from)
+        buf_printf(out, "           begins with the weights of %s\n", p->recipe.model.init_from);
     buf_text(out, "weights    ");
     put_count(out, (double)c.main);
     if (c.mtp) {
@@ -202,7 +204,7 @@ static bool print_json(const struct pretrain *p, struct err *err)
     const struct recipe_run *run = &p->recipe.run;
     json_t *o = json_pack(
         "{s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:i, s:i, s:f, s:f, s:f, s:f, s:s,"
-        " s:i, s:{s:I, s:I, s:I, s:I, s:I, s:b}}",
+        " s:s?, s:i, s:{s:I, s:I, s:I, s:I, s:I, s:b}}",
         "event", "plan", "recipe", p->recipe.file, "weights", (json_int_t)c.main,
         "mtp_weights", (json_int_t)c.mtp, "active_weights", (json_int_t)c.touched,
         "layer_weights", (json_int_t)layer_weights(p),
@@ -211,7 +213,8 @@ static bool print_json(const struct pretrain *p, struct err *err)
         "micro_rows", (int)run->micro_rows, "context", (int)p->recipe.data.context,
         "lr", p->recipe.optimizer.lr, "flops", total_flops(p),
         "flops_6nd", 6 * p->flops.active * (double)run->tokens, "roof_flops", p->roof.flops,
-        "roof", p->roof.unit, "threads", p->n_threads, "memory",
+        "roof", p->roof.unit, "init_from", p->recipe.model.init_from, "threads",
+        p->n_threads, "memory",
         "weights", (json_int_t)p->memory.weights, "passes", (json_int_t)p->memory.passes,
         "other", (json_int_t)(p->memory.scratch + p->memory.rows
                                            + p->memory.samples),

@@ -46,6 +46,9 @@ const struct recipe_key recipe_keys[] = {
       "epsilon of RMSNorm" },
     { "model", "init_std", RECIPE_F64, F(model.init_std), 1e-6, 10, NULL, "0.02", NULL, "", true,
       "standard deviation of the first matrices; o and down have it over sqrt(2 layers)" },
+    { "model", "init_from", RECIPE_TEXT, F(model.init_from), 0, 0, NULL, NULL, "random weights", "",
+      true, "another model to go on with: a Hugging Face folder, DIR/final of a run or one of its "
+      "DIR/checkpoints; its shape is then the model's, its weights the first ones" },
 
     { "data", "tokenizer", RECIPE_TEXT, F(data.tokenizer), 0, 0, NULL, NULL, "must be given", "",
       false, "folder with tokenizer.json" },

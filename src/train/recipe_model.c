@@ -1,12 +1,15 @@
 /* The model of a recipe, as config.json of the exaone_moe family. */
 #include "train/train_recipe.h"
 
+#include <stdio.h>
+
 bool train_recipe_vocab(const struct train_recipe *r, uint32_t n_tokens, uint32_t *out,
                         struct err *err)
 {
     if (r->model.vocab && r->model.vocab < n_tokens)
-        return fail(err, ERR_USAGE, "%s: model.vocab is %u, but the tokenizer has %u tokens",
-                    r->file, r->model.vocab, n_tokens);
+        return fail(err, ERR_USAGE, "%s: model.vocab is %u%s, but the tokenizer has %u tokens",
+                    r->file, r->model.vocab, r->config ? " in the model to begin with" : "",
+                    n_tokens);
     *out = r->model.vocab ? r->model.vocab : n_tokens;
     return true;
 }
@@ -78,8 +81,22 @@ static bool add_windows(json_t *to, const struct recipe_model *m)
     return !failed;
 }
 
+/* The model to begin with, for rows that may be longer. */
+static json_t *begun_config(const struct train_recipe *r, struct err *err)
+{
+    json_t *c = json_deep_copy(r->config);
+    uint32_t context = r->data.context > r->config_context ? r->data.context : r->config_context;
+    if (c && !json_object_set_new(c, "max_position_embeddings", json_integer(context)))
+        return c;
+    json_decref(c);
+    fail(err, ERR_MEMORY, "out of memory for the model's description");
+    return NULL;
+}
+
 json_t *train_recipe_config(const struct train_recipe *r, uint32_t vocab, struct err *err)
 {
+    if (r->config)
+        return begun_config(r, err);
     json_t *all = shape_keys(r, vocab), *experts = expert_keys(&r->model);
     bool ok = all && experts && !json_object_update(all, experts) && add_windows(all, &r->model);
     json_decref(experts);
@@ -93,9 +110,12 @@ json_t *train_recipe_config(const struct train_recipe *r, uint32_t vocab, struct
 bool train_recipe_plan(struct plan *out, const struct train_recipe *r, uint32_t vocab,
                        struct err *err)
 {
-    struct config c = { .file = r->file, .json = train_recipe_config(r, vocab, err),
-                        .arch = "exaone_moe" };
-    bool ok = c.json && plan_read(out, &c, err);
+    struct config c = { .file = r->file, .json = train_recipe_config(r, vocab, err) };
+    bool ok = c.json != NULL;
+    if (ok) {
+        snprintf(c.arch, sizeof c.arch, "%s", config_hf_string(&c, "model_type"));
+        ok = plan_read(out, &c, err);
+    }
     json_decref(c.json);
     return ok;
 }

@@ -2,7 +2,7 @@
  * train: from text in shards to a trained model.  Include this one header.
  *
  *   train_recipe  what a run is, from one file
- *   params      every weight with gradient and optimizer state
+ *   params      every weight with gradient and optimizer state; first_weights  another model's
  *   schedule    learning rate, spike guard     flops  operations counted
  *   train_memory  what a run needs           train_roof  what the machine can do
  *   train_folder  where a run stands
@@ -16,6 +16,7 @@
 #define KEXA_TRAIN_TRAIN_H
 
 #include "train/checkpoint.h"
+#include "train/first_weights.h"
 #include "train/flops.h"
 #include "train/muon.h"
 #include "train/params.h"

@@ -72,18 +72,39 @@ static bool take_over(struct train_recipe *r, const struct train_recipe *was, st
     return train_recipe_same(was, r, err);
 }
 
+/* The newest checkpoint by its name; it need not be sound. */
+static bool find_checkpoint(char *path, size_t cap, const char *out)
+{
+    struct checkpoint_folder folder;
+    struct err none;
+    uint64_t step;
+    return checkpoint_folder_init(&folder, out, &none)
+           && checkpoint_folder_below(&folder, UINT64_MAX, &step)
+           && checkpoint_folder_file(&folder, step, path, cap, &none);
+}
+
+bool train_folder_description(const struct train_recipe *r, struct buf *path, struct err *err)
+{
+    char newest[4096];
+    if (!path_in(path, r, "config.json", err))
+        return false;
+    if (file_exists(path->at))
+        return true;
+    bool found = find_checkpoint(newest, sizeof newest, r->run.out);
+    buf_clear(path);
+    buf_text(path, found ? newest : r->model.init_from);
+    return buf_ok(path, err);
+}
+
 /* The recipe in the newest checkpoint: a folder that was given nothing else goes on too.  What is
  * damaged is told when the run is opened. */
 static bool read_checkpoint(struct train_recipe *was, const char *out, struct err *err)
 {
-    struct checkpoint_folder folder;
     struct err unsound;
     char path[4096];
     json_t *head = NULL;
     uint64_t step;
-    bool found = checkpoint_folder_init(&folder, out, &unsound)
-                 && checkpoint_folder_below(&folder, UINT64_MAX, &step)
-                 && checkpoint_folder_file(&folder, step, path, sizeof path, &unsound)
+    bool found = find_checkpoint(path, sizeof path, out)
                  && checkpoint_read_head(path, &step, &head, &unsound);
     const char *text = json_string_value(json_object_get(head, "recipe"));
     bool ok = !found || !text || train_recipe_read(was, path, bytes_of(text), err);

@@ -16,6 +16,10 @@ bool train_folder_check_new(const struct train_recipe *r, struct err *err);
 /* Makes OUT and the folders above it that are missing. */
 bool train_folder_make(const struct train_recipe *r, struct err *err);
 
+/* What describes the model of a run that goes on: OUT/config.json, the newest checkpoint, or
+ * model.init_from where it has not begun. */
+bool train_folder_description(const struct train_recipe *r, struct buf *path, struct err *err);
+
 /* Takes run.micro_rows and schedule.warmup, where the recipe does not say them, from how the run
  * began, and refuses a recipe that would not continue it to the bit.  Where nothing says how it
  * began, it has not: nothing is done. */

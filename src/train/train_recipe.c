@@ -23,6 +23,7 @@ void train_recipe_release(struct train_recipe *r)
 {
     for (size_t i = 0; recipe_keys[i].name; i++)
         recipe_value_clear(r, i);
+    json_decref(r->config);
     mem_give(r->file);
     *r = (struct train_recipe){ 0 };
 }
@@ -301,6 +302,9 @@ static bool same_value(const struct train_recipe *was, const struct train_recipe
 bool train_recipe_same(const struct train_recipe *was, const struct train_recipe *now,
                        struct err *err)
 {
+    /* First what others follow from. */
+    if (!same_value(was, now, recipe_key_at(offsetof(struct train_recipe, model.init_from)), err))
+        return false;
     for (size_t i = 0; recipe_keys[i].name; i++)
         if (recipe_keys[i].decides && !same_value(was, now, i, err))
             return false;

@@ -47,6 +47,7 @@ struct recipe_model {
     uint32_t experts, top_k, shared_experts, expert_ffn, dense_layers;   /* experts 0: dense */
     uint32_t window, global_every, mtp;
     double route_scale, rope_theta, eps, init_std;
+    char *init_from;                      /* where the first weights come from; NULL: random */
 };
 
 struct recipe_data {
@@ -91,6 +92,8 @@ struct recipe_run {
 
 struct train_recipe {
     char *file;                           /* for messages */
+    json_t *config;                       /* the model's description with model.init_from */
+    uint32_t config_context;              /* tokens, of that */
     struct recipe_model model;
     struct recipe_data data;
     struct recipe_optimizer optimizer;
@@ -113,6 +116,13 @@ bool train_recipe_read(struct train_recipe *r, const char *file, struct bytes te
 bool train_recipe_set(struct train_recipe *r, const char *option, const char *assignment,
                       struct err *err);
 
+/*
+ * With model.init_from, before resolve: the model is that which `from` describes, and shape keys
+ * that say another are refused, by name.  from: a Hugging Face folder, a config.json or a
+ * checkpoint.  Any family; keys of [model] then hold what they have a word for.
+ */
+bool train_recipe_begin_from(struct train_recipe *r, const char *from, struct err *err);
+
 /* Fills what was not given, from model.size and the rules in recipe_keys.h, and checks what
  * depends on several keys. */
 bool train_recipe_resolve(struct train_recipe *r, struct err *err);
@@ -130,7 +140,8 @@ bool train_recipe_same(const struct train_recipe *was, const struct train_recipe
 void train_recipe_explain(struct buf *out);
 
 /* After resolve.  vocab: of the tokenizer; at most model.vocab if that is given.  The model's
- * config.json (family exaone_moe), which model_open_plan() reads as train_recipe_plan(). */
+ * config.json (family exaone_moe, or that of model.init_from), which model_open_plan() reads as
+ * train_recipe_plan(). */
 json_t *train_recipe_config(const struct train_recipe *r, uint32_t vocab, struct err *err);
 bool train_recipe_plan(struct plan *out, const struct train_recipe *r, uint32_t vocab,
                        struct err *err);

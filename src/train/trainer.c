@@ -2,6 +2,7 @@
 #include "train/trainer_parts.h"
 
 #include "kexa.h"
+#include "train/first_weights.h"
 #include "train/train_folder.h"
 
 #include <stdio.h>
@@ -74,11 +75,20 @@ static bool open_params(struct trainer *t, struct err *err)
                      r->optimizer.kind == OPTIMIZER_MUON, err)
         || !optimizer_open(&t->optimizer, &t->ps, &rule, err))
         return false;
-    params_fill_random(&t->ps, r->run.seed, r->model.init_std);
     t->tape = tape_open(&t->model, r->run.micro_rows, r->data.context, true, err);
     if (t->tape && r->data.heldout_rows && r->run.eval_every)
         t->eval_tape = tape_open(&t->model, r->run.micro_rows, r->data.context, false, err);
     return t->tape && (t->eval_tape || !r->data.heldout_rows || !r->run.eval_every);
+}
+
+/* Of a run that begins: random, or those of another model. */
+static bool fill_params(struct trainer *t, struct err *err)
+{
+    const struct recipe_model *m = &t->recipe->model;
+    if (m->init_from)
+        return first_weights_copy(&t->ps, m->init_from, t->model.tokenizer, err);
+    params_fill_random(&t->ps, t->recipe->run.seed, m->init_std);
+    return true;
 }
 
 static bool open_loader(struct trainer *t, bool held_out, struct loader **out, struct err *err)
@@ -159,7 +169,9 @@ bool trainer_open(struct trainer **out, const struct train_recipe *r,
     t->saved_step = UINT64_MAX;
     bool ok = claim_folder(t, o->resume, err) && open_model(t, err) && open_params(t, err)
               && open_data(t, err) && take_figures(t, err)
-              && (!o->resume || trainer_restore(t, err)) && open_logs(t, o->roof_flops, err);
+              && (!o->resume || trainer_restore(t, err))
+              && (t->saved_step != UINT64_MAX || fill_params(t, err))
+              && open_logs(t, o->roof_flops, err);
     if (ok)
         *out = t;
     else

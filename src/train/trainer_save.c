@@ -60,14 +60,15 @@ static void parts_release(struct parts *p)
 static json_t *head_of(const struct trainer *t, struct err *err)
 {
     struct buf recipe = { 0 };
-    char build[TRAIN_BUILD_MAX];
+    char build[TRAIN_BUILD_MAX], tokenizer[20];
     train_build_name(build);
+    snprintf(tokenizer, sizeof tokenizer, "%016" PRIx64, tokenizer_hash(t->model.tokenizer));
     train_recipe_write(t->recipe, &recipe);
     json_t *head = recipe.failed ? NULL
-        : json_pack("{s:s, s:s, s:I, s:I, s:s, s:O}", "build", build, "cpu_level",
-                    cpu_level_name(cpu_level_chosen()), "step", (json_int_t)t->counts.step,
-                    "tokens", (json_int_t)t->counts.all_tokens, "recipe", recipe.at, "config",
-                    t->model.json);
+        : json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:O}", "tokenizer", tokenizer, "build",
+                    build, "cpu_level", cpu_level_name(cpu_level_chosen()), "step",
+                    (json_int_t)t->counts.step, "tokens", (json_int_t)t->counts.all_tokens,
+                    "recipe", recipe.at, "config", t->model.json);
     buf_release(&recipe);
     if (!head)
         fail(err, ERR_MEMORY, "out of memory for the head of a checkpoint");
