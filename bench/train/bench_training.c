@@ -171,7 +171,8 @@ int main(int argc, char **argv)
     }
     printf("%s: %s, %zu threads, %zu x %zu rows of %zu, loss %.4f, %.1f MiB of tape\n", argv[1],
            b.in_bf16 ? "bf16" : "f32", arg[0], b.passes, arg[1], arg[2], loss,
-           (double)tape_bytes(&b.m, arg[1], arg[2], true) / (1 << 20));
+           (double)tape_bytes(&b.m.plan, &(struct tape_shape){ arg[1], arg[2], true, b.in_bf16,
+                                                               (int)arg[0] }) / (1 << 20));
     report(&b, t, r, n, work);
     return isfinite(loss) ? 0 : 1;
 }

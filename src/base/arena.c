@@ -11,6 +11,14 @@ void *space_take(size_t n_bytes)
     return p == MAP_FAILED ? NULL : p;
 }
 
+void *space_take_whole(size_t n_bytes)
+{
+    void *p = space_take(n_bytes);
+    if (p)
+        madvise(p, n_bytes, MADV_HUGEPAGE);   /* a wish: without it all works the same */
+    return p;
+}
+
 void space_give(void *at, size_t n_bytes)
 {
     if (at)

@@ -30,6 +30,10 @@ static inline size_t arena_mark(const struct arena *a)
 
 /* Address space of n bytes, zero when first read, touched as needed; NULL on refusal. */
 void *space_take(size_t n_bytes);
+
+/* The same for memory that will be touched all over: the kernel is asked for large pages, because
+ * matrices whose rows lie on pages of their own otherwise wait for page tables. */
+void *space_take_whole(size_t n_bytes);
 void space_give(void *at, size_t n_bytes);
 
 #endif

@@ -235,55 +235,38 @@ static size_t attend_rows(const struct step *s)
     return rows < 1 ? 1 : rows < ATTEND_ROWS ? rows : ATTEND_ROWS;
 }
 
-/* Training: units are (span of a document, KV head) pairs. */
-static void attend_spans(void *arg, size_t begin, size_t end, int worker)
-{
-    const struct attn_task *t = arg;
-    const struct model *m = t->s->m;
-    const struct plan *p = &m->plan;
-    const struct workspace *ws = t->s->ws;
-    size_t hd = p->head_dim, n_q = p->n_heads / p->n_kv_heads;
-    size_t q_width = p->n_heads * hd, kv_width = p->n_kv_heads * hd;
-    (void)worker;
-    for (size_t u = begin; u < end; u++) {
-        const struct span *span = &t->s->docs->span[u / p->n_kv_heads];
-        size_t h = u % p->n_kv_heads, q_at = span->row * q_width + h * n_q * hd;
-        size_t kv_at = span->document * kv_width + h * hd;
-        struct attn_rows a = {
-            .q = ws->q + q_at, .q_stride = q_width,
-            .k = ws->k + kv_at, .v = ws->v + kv_at, .kv_stride = kv_width * sizeof(float),
-            .kv_type = KV_F32, .first_pos = span->row - span->document, .n_rows = span->n_rows,
-            .window = p->layer[t->layer].window, .ring = UINT64_MAX, .n_q = n_q, .hd = hd,
-            .scale = p->attn_scale,
-            .lse = t->s->kept ? t->s->kept->lse + span->row * p->n_heads + h * n_q : NULL,
-            .lse_stride = p->n_heads,
-        };
-        m->kern->attn_rows_fwd(ws->mix.f32 + q_at, q_width, &a);
-    }
-}
-
-static void attention(const struct step *s, uint32_t layer)
+void attention_in(const struct step *s, uint32_t layer)
 {
     struct model *m = s->m;
-    const struct plan *p = &m->plan;
+    const struct layer_weights *w = &m->weights.layer[layer];
+    const struct weight *qkv[] = { &w->q, &w->k, &w->v };
+    struct acts z = acts_at(&s->ws->z, 0, m->plan.hidden);
+    const struct linear_job jobs[] = { { s->ws->q, w->q.rows, &w->q, z, s->n },
+                                       { s->ws->k, w->k.rows, &w->k, z, s->n },
+                                       { s->ws->v, w->v.rows, &w->v, z, s->n } };
+    struct attn_task t = { .s = s, .layer = layer };
+    sublayer_begin(s, &w->attn_norm, s->kept ? s->kept->x_attn : NULL, acts_classes(m, qkv, 3));
+    linear_run(m, jobs, 3);
+    pool_run(m->pool, s->n, ROW_GRAIN, place_range, &t);
+}
+
+static void attend(const struct step *s, uint32_t layer)
+{
+    struct attn_task t = { s, layer, attend_rows(s) };
+    size_t units = (s->n + t.unit_rows - 1) / t.unit_rows * s->m->plan.n_kv_heads;
+    pool_run(s->m->pool, units, 1, attend_range, &t);
+}
+
+void attention_out(const struct step *s, uint32_t layer)
+{
+    struct model *m = s->m;
     const struct layer_weights *w = &m->weights.layer[layer];
     const struct weight *o[] = { &w->o };
-    size_t n = s->n, hidden = p->hidden, width = w->q.rows;
-    struct acts z = acts_at(&s->ws->z, 0, hidden);
-    const struct linear_job jobs[] = { { s->ws->q, w->q.rows, &w->q, z, n },
-                                       { s->ws->k, w->k.rows, &w->k, z, n },
-                                       { s->ws->v, w->v.rows, &w->v, z, n } };
-    linear_run(m, jobs, 3);
-    struct attn_task t = { s, layer, attend_rows(s) };
-    pool_run(m->pool, n, ROW_GRAIN, place_range, &t);
-    if (s->docs)
-        pool_run(m->pool, s->docs->n_spans * p->n_kv_heads, 1, attend_spans, &t);
-    else
-        pool_run(m->pool, (n + t.unit_rows - 1) / t.unit_rows * p->n_kv_heads, 1, attend_range,
-                 &t);
-    acts_prepare(m, &s->ws->mix, n, width, o, 1);
+    size_t hidden = m->plan.hidden, width = w->q.rows;
+    acts_prepare(m, &s->ws->mix, s->n, width, o, 1);
     linear_run(m, &(struct linear_job){ s->ws->t, hidden, &w->o, acts_at(&s->ws->mix, 0, width),
-                                        n }, 1);
+                                        s->n }, 1);
+    sublayer_end(s, &w->attn_post_norm, s->kept ? s->kept->t_attn : NULL);
 }
 
 void ffn_forward(const struct step *s, uint32_t layer)
@@ -301,12 +284,6 @@ void ffn_forward(const struct step *s, uint32_t layer)
                                         acts_at(&s->ws->act, 0, width), n }, 1);
 }
 
-static unsigned attention_classes(const struct model *m, const struct layer_weights *w)
-{
-    const struct weight *qkv[] = { &w->q, &w->k, &w->v };
-    return acts_classes(m, qkv, 3);
-}
-
 static unsigned ffn_classes(const struct model *m, const struct layer_weights *w)
 {
     const struct weight *dense[] = { &w->gate, &w->up };
@@ -314,19 +291,27 @@ static unsigned ffn_classes(const struct model *m, const struct layer_weights *w
     return w->gate_e ? acts_classes(m, sparse, 4) : acts_classes(m, dense, 2);
 }
 
-void block_forward(const struct step *s, uint32_t layer)
+void ffn_in(const struct step *s, uint32_t layer)
 {
     const struct layer_weights *w = &s->m->weights.layer[layer];
-    const struct kept_layer none = { 0 }, *kept = s->kept ? s->kept : &none;
-    struct step f = *s;
-    f.ws = s->ffn_ws;
-    sublayer_begin(s, &w->attn_norm, kept->x_attn, attention_classes(s->m, w));
-    attention(s, layer);
-    sublayer_end(s, &w->attn_post_norm, kept->t_attn);
-    sublayer_begin(&f, &w->ffn_norm, kept->x_ffn, ffn_classes(s->m, w));
+    sublayer_begin(s, &w->ffn_norm, s->kept ? s->kept->x_ffn : NULL, ffn_classes(s->m, w));
+}
+
+void ffn_out(const struct step *s, uint32_t layer)
+{
+    const struct layer_weights *w = &s->m->weights.layer[layer];
+    sublayer_end(s, &w->ffn_post_norm, s->kept ? s->kept->t_ffn : NULL);
+}
+
+void block_forward(const struct step *s, uint32_t layer)
+{
+    attention_in(s, layer);
+    attend(s, layer);
+    attention_out(s, layer);
+    ffn_in(s, layer);
     if (s->m->plan.layer[layer].sparse)
-        moe_forward(&f, layer);
+        moe_forward(s, layer);
     else
-        ffn_forward(&f, layer);
-    sublayer_end(&f, &w->ffn_post_norm, kept->t_ffn);
+        ffn_forward(s, layer);
+    ffn_out(s, layer);
 }

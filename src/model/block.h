@@ -10,20 +10,6 @@
 
 #include "model/model.h"
 
-/* Rows of one document, at most SPAN_ROWS of them: the unit of attention in training. */
-struct span {
-    size_t document;                      /* the document's first row */
-    size_t row, n_rows;                   /* rows of this span */
-};
-
-enum { SPAN_ROWS = 128 };
-
-struct documents {
-    struct span *span;
-    size_t n_spans;
-    size_t *first, n;                     /* [n + 1] first rows of all documents, and the end */
-};
-
 /* What gradients need beside the workspaces: [rows] of each. */
 struct kept_layer {
     float *x_attn, *x_ffn;                /* the stream before each sublayer, [hidden] */
@@ -37,14 +23,12 @@ struct step {
     const struct fwd_row *rows;           /* serving: one for each token; training: NULL */
     size_t n;
     struct workspace *ws;                 /* what the sublayer at hand reads and fills */
-    struct workspace *ffn_ws;             /* ws for the FFN; serving: the same */
-    const struct documents *docs;         /* training: who sees whom */
-    struct kept_layer *kept;              /* training: what only gradients need, or NULL */
+    const struct kept_layer *kept;        /* training: what only gradients need, or NULL */
 };
 
 static inline struct step step_of(struct model *m, const struct fwd_row *rows, size_t n)
 {
-    return (struct step){ .m = m, .rows = rows, .n = n, .ws = &m->ws, .ffn_ws = &m->ws };
+    return (struct step){ .m = m, .rows = rows, .n = n, .ws = &m->ws };
 }
 
 /* Cosines and sines of row r at position pos, once for all layers. */
@@ -55,9 +39,25 @@ void embed_row(struct model *m, uint32_t token, float *x);
 
 void block_forward(const struct step *s, uint32_t layer);
 
-/* ws.z holds the rows it reads, in the classes of its weights: leaves the FFN's output in ws.t. */
+/*
+ * Its parts, which training takes a band of rows at a time (train/band.h): the stream's norm, q, k,
+ * v, QK norm and RoPE; after the attention itself, which leaves ws.mix, the product with O, added
+ * to the stream; the norm before the FFN, the dense FFN from ws.z to ws.t, and ws.t added.
+ */
+void attention_in(const struct step *s, uint32_t layer);
+void attention_out(const struct step *s, uint32_t layer);
+void ffn_in(const struct step *s, uint32_t layer);
 void ffn_forward(const struct step *s, uint32_t layer);
+void ffn_out(const struct step *s, uint32_t layer);
+
+/* The mixture of experts from ws.z, in the classes of its weights, to ws.t; and its parts: the
+ * choice for each row, the pairs by expert, the shared expert (a model that has none: not to be
+ * called), each row's sum of pair_out and shared_out. */
 void moe_forward(const struct step *s, uint32_t layer);
+void moe_route_rows(const struct step *s, uint32_t layer);
+void moe_sort_pairs(const struct step *s);
+void moe_shared(const struct step *s, uint32_t layer);
+void moe_combine(const struct step *s, uint32_t layer);
 
 /* y[i] = act(gate) up, as the plan says; limit: the layer's clamp. */
 void gate_values(const struct model *m, float *y, const float *gate, const float *up, size_t n,

@@ -2,8 +2,8 @@
  * The mixture of experts: route every row, put (row, expert) pairs together by expert, run the
  * experts' products, and add each row's results in ascending expert order, the shared expert
  * last.  That order and each product's bits are a row's own, so a row alone and a row in a
- * batch agree.  Serving runs all products of one kind as one list, shared out by weight rows,
- * for there may be a single row; training has hundreds for each expert and gives experts out.
+ * batch agree.  All products of one kind run as one list, shared out by weight rows, for there may
+ * be a single row; training (train/block_fwd.c) has hundreds for each expert and gives experts out.
  */
 #include "model/block.h"
 
@@ -47,7 +47,7 @@ static void route_range(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
-static void route(const struct step *s, uint32_t layer)
+void moe_route_rows(const struct step *s, uint32_t layer)
 {
     struct model *m = s->m;
     const struct layer_weights *w = &m->weights.layer[layer];
@@ -60,7 +60,6 @@ static void route(const struct step *s, uint32_t layer)
 struct pair_task {
     const struct step *s;
     const struct layer_weights *w;
-    float limit;                          /* clamp of gate and up */
 };
 
 /* Inputs of pairs [begin, end). */
@@ -76,8 +75,7 @@ static void copy_range(void *arg, size_t begin, size_t end, int worker)
                       t->s->m->plan.hidden, in, 2);
 }
 
-/* Counting sort of the pairs by expert, rows ascending inside one. */
-static void sort_pairs(const struct step *s)
+void moe_sort_pairs(const struct step *s)
 {
     uint32_t *first = s->ws->first, n = s->m->plan.router.n;
     size_t pairs = s->n * s->m->plan.router.top_k;
@@ -145,41 +143,12 @@ static void run_outputs(const struct step *s, uint32_t layer)
     linear_run(m, job, n_jobs);
 }
 
-/* Training: one expert from its inputs to its outputs, while its rows are in the cache. */
-static void chain_range(void *arg, size_t begin, size_t end, int worker)
-{
-    const struct pair_task *t = arg;
-    struct model *m = t->s->m;
-    struct workspace *ws = t->s->ws;
-    for (size_t e = begin; e < end; e++) {
-        size_t p0 = ws->first[e], rows = ws->first[e + 1] - p0, hidden = m->plan.hidden;
-        size_t width = t->w->gate_e[e].rows, at = p0 * width;
-        struct acts x = acts_at(&ws->pair_z, p0, hidden), a = acts_at(&ws->pair_act, p0, width);
-        const struct weight *down = &t->w->down_e[e];
-        if (!rows)
-            continue;
-        copy_range(arg, p0, p0 + rows, worker);
-        linear_alone(m, &(struct linear_job){ ws->pair_gate + at, width, &t->w->gate_e[e], x,
-                                              rows }, worker);
-        linear_alone(m, &(struct linear_job){ ws->pair_up + at, width, &t->w->up_e[e], x, rows },
-                     worker);
-        gate_values(m, ws->pair_act.f32 + at, ws->pair_gate + at, ws->pair_up + at, rows * width,
-                    t->limit);
-        acts_round(m, &ws->pair_act, p0, p0 + rows, width, acts_classes(m, &down, 1));
-        linear_alone(m, &(struct linear_job){ ws->pair_out + p0 * hidden, hidden, down, a, rows },
-                     worker);
-    }
-}
-
-/* Training: the shared expert, split over all rows. */
-static void run_shared(const struct step *s, uint32_t layer)
+void moe_shared(const struct step *s, uint32_t layer)
 {
     struct model *m = s->m;
     const struct layer_weights *w = &m->weights.layer[layer];
     size_t hidden = m->plan.hidden, width = w->gate_s.rows;
     struct acts z = acts_at(&s->ws->z, 0, hidden);
-    if (!w->gate_s.data)
-        return;
     const struct linear_job in[] = { { s->ws->gate, width, &w->gate_s, z, s->n },
                                      { s->ws->up, width, &w->up_s, z, s->n } };
     linear_run(m, in, 2);
@@ -207,20 +176,19 @@ static void combine_range(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
+void moe_combine(const struct step *s, uint32_t layer)
+{
+    struct pair_task t = { .s = s, .w = &s->m->weights.layer[layer] };
+    pool_run(s->m->pool, s->n, ROUTE_GRAIN, combine_range, &t);
+}
+
 void moe_forward(const struct step *s, uint32_t layer)
 {
-    struct model *m = s->m;
-    const struct layer_weights *w = &m->weights.layer[layer];
-    struct pair_task t = { s, w, m->plan.layer[layer].swiglu_limit };
-    route(s, layer);
-    sort_pairs(s);
-    if (s->docs) {
-        pool_run(m->pool, m->plan.router.n, 1, chain_range, &t);
-        run_shared(s, layer);
-    } else {
-        pool_run(m->pool, s->n * m->plan.router.top_k, ROUTE_GRAIN, copy_range, &t);
-        run_inputs(s, layer);
-        run_outputs(s, layer);
-    }
-    pool_run(m->pool, s->n, ROUTE_GRAIN, combine_range, &t);
+    struct pair_task t = { s, &s->m->weights.layer[layer] };
+    moe_route_rows(s, layer);
+    moe_sort_pairs(s);
+    pool_run(s->m->pool, s->n * s->m->plan.router.top_k, ROUTE_GRAIN, copy_range, &t);
+    run_inputs(s, layer);
+    run_outputs(s, layer);
+    moe_combine(s, layer);
 }

@@ -47,7 +47,8 @@ static bool leads_dx(const struct linear_bwd *l, size_t i)
 
 static size_t round_units(const struct linear_bwd *l, size_t i)
 {
-    return is_bf16(l, &l->jobs[i]) ? parts(l->jobs[i].rows, ROUND_ROWS) : 0;
+    const struct linear_bwd_job *j = &l->jobs[i];
+    return is_bf16(l, j) && !j->rounded ? parts(j->rows, ROUND_ROWS) : 0;
 }
 
 static size_t dx_units(const struct linear_bwd *l, size_t i)

@@ -3,9 +3,9 @@
  *
  *     dx = dy W  (or dx += dy W)        dw += dy^T x
  *
- * for a list of jobs in two parallel loops, one that rounds dy where the weight's class is
- * bf16 and one over blocks of all dx and dw.  No sum is split (kern/gemm/gemm_bwd.h), so bits do
- * not depend on the number of threads.
+ * for a list of jobs in two parallel loops, one that rounds dy where the weight's class is bf16
+ * (unless `rounded`) and one over blocks of all dx and dw.  No sum is split (kern/gemm/gemm_bwd.h),
+ * so bits do not depend on the number of threads.
  *
  * Several jobs may add to one dx (q, k and v of one input): they stand side by side in the
  * list, with the same dx, dx_stride, rows and w->cols, and the first may set it instead
@@ -26,7 +26,8 @@ struct linear_bwd_job {
     size_t dx_stride;
     bool dx_add;                          /* dx += the product, else dx = */
     float *dw;                            /* [w->rows][w->cols], added to; NULL: frozen */
-    bf16 *dy16;                           /* scratch [rows][w->rows]; class f32: may be NULL */
+    bf16 *dy16;                           /* [rows][w->rows], filled; class f32: may be NULL */
+    bool rounded;                         /* dy16 was filled before; class bf16: dy is not read */
 };
 
 /* A job without rows does nothing, wherever its dx points. */

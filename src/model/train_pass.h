@@ -36,10 +36,17 @@ struct pass_sums {
     double *entropy;                      /* [sparse layers] sum of the routers' entropy, nats */
 };
 
-/* Bytes of a tape for passes of n_rows sequences of `context` tokens; backward: with what
- * gradients need.  UINT64_MAX if that overflows. */
-uint64_t tape_bytes(const struct model *m, size_t n_rows, size_t context, bool backward);
+struct tape_shape {
+    size_t n_rows, context;               /* most sequences of a pass, and tokens of each */
+    bool backward;                        /* with what gradients need */
+    bool in_bf16;                         /* the class of the products */
+    int n_threads;
+};
 
+/* Bytes of a tape; UINT64_MAX if that overflows. */
+uint64_t tape_bytes(const struct plan *p, const struct tape_shape *s);
+
+/* A tape for m's class and threads. */
 struct tape *tape_open(struct model *m, size_t n_rows, size_t context, bool backward,
                        struct err *err);
 void tape_close(struct tape *t);

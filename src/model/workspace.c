@@ -95,7 +95,7 @@ bool workspace_reserve(struct workspace *ws, const struct plan *p, size_t rows, 
     if (ws->memory && rows <= ws->rows)
         return true;
     uint64_t n = workspace_bytes(p, rows, n_threads);
-    void *memory = n < SIZE_MAX / 2 ? space_take((size_t)n) : NULL;
+    void *memory = n < SIZE_MAX / 2 ? space_take_whole((size_t)n) : NULL;
     if (!memory)
         return fail(err, ERR_MEMORY, "cannot reserve %" PRIu64 " bytes to evaluate %zu tokens at "
                     "a time; use a smaller chunk", n, rows);

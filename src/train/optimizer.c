@@ -43,7 +43,7 @@ bool optimizer_open(struct optimizer *o, struct params *ps, const struct optimiz
     if (ok) {
         fill_blocks(o);
         o->scratch_bytes = muon_scratch_bytes(o->muon, o->n_muon, pool_threads(ps->model->pool));
-        o->scratch = space_take(o->scratch_bytes + 1);
+        o->scratch = space_take_whole(o->scratch_bytes + 1);
     }
     if (ok && o->scratch)
         return true;

@@ -122,7 +122,7 @@ uint64_t params_bytes(const struct plan *p, bool in_bf16, bool muon)
 static bool take_memory(struct params *ps, const struct layout *l, struct err *err)
 {
     ps->n_bytes = bytes_of_layout(l);
-    ps->memory = space_take((size_t)ps->n_bytes);
+    ps->memory = space_take_whole((size_t)ps->n_bytes);
     ps->at = mem_take(l->n, sizeof *ps->at);
     if (!ps->memory || !ps->at)
         return fail(err, ERR_MEMORY, "cannot take %llu bytes for weights, gradients and optimizer "

@@ -43,15 +43,17 @@ static uint64_t add_all(const uint64_t *v, size_t n)
 void train_memory_plan(struct train_memory *out, const struct train_recipe *r,
                        const struct plan *p, int n_threads)
 {
-    struct model m = { .plan = *p };      /* tape_bytes looks at the plan alone */
     struct train_memory t = { .micro_rows = r->run.micro_rows };
     bool muon = r->optimizer.kind == OPTIMIZER_MUON;
     t.weights = params_bytes(p, r->run.dtype == TRAIN_BF16, muon);
     t.scratch = muon ? muon_bytes(p, n_threads) : 0;
     bool evaluates = r->data.heldout_rows && r->run.eval_every;
+    struct tape_shape tape = { r->run.micro_rows, r->data.context, true,
+                               r->run.dtype == TRAIN_BF16, n_threads };
+    struct tape_shape eval_tape = tape;
+    eval_tape.backward = false;
     t.passes = add_all((const uint64_t[]){
-        tape_bytes(&m, r->run.micro_rows, r->data.context, true),
-        evaluates ? tape_bytes(&m, r->run.micro_rows, r->data.context, false) : 0 }, 2);
+        tape_bytes(p, &tape), evaluates ? tape_bytes(p, &eval_tape) : 0 }, 2);
     t.rows = (uint64_t)BYTES_OF_PLACE * r->run.micro_rows * r->data.context;
     t.samples = session_bytes(r, p, n_threads);
     t.total = add_all((const uint64_t[]){ t.weights, t.scratch, t.passes, t.rows,

@@ -456,8 +456,10 @@ static void test_memory(void)
     struct err err;
     if (!rig_open(&g, "exaone_moe", 1, false))
         return;
-    EXPECT(tape_bytes(&g.m, 2, 24, true) > tape_bytes(&g.m, 2, 24, false));
-    EXPECT(tape_bytes(&g.m, UINT32_MAX, 1 << 20, true) == UINT64_MAX);
+    struct tape_shape shape = { 2, 24, true, false, 1 }, alone = { 2, 24, false, false, 1 };
+    EXPECT(tape_bytes(&g.m.plan, &shape) > tape_bytes(&g.m.plan, &alone));
+    shape = (struct tape_shape){ UINT32_MAX, 1 << 20, true, false, 1 };
+    EXPECT(tape_bytes(&g.m.plan, &shape) == UINT64_MAX);
     EXPECT(!tape_open(&g.m, UINT32_MAX, 1 << 20, true, &err) && err.code == ERR_MEMORY);
     EXPECT(params_bytes(&g.m.plan, true, true) > params_bytes(&g.m.plan, false, true));
     rig_close(&g);

@@ -14,7 +14,7 @@ static void loss_range(void *arg, size_t begin, size_t end, int worker)
     const struct loss_task *k = arg;
     struct tape *t = k->t;
     size_t vocab = t->m->plan.vocab;
-    float scale = t->backward ? (float)k->l->scale : 0;
+    float scale = t->shape.backward ? (float)k->l->scale : 0;
     (void)worker;
     for (size_t i = begin; i < end; i++) {
         float *x = t->logits + i * vocab;
@@ -23,8 +23,10 @@ static void loss_range(void *arg, size_t begin, size_t end, int worker)
         if (has_target)
             t->m->kern->cross_entropy(x, k->l->target[r], vocab, scale, (float)k->l->z_coef,
                                       &t->row_loss[r], &t->row_lse[r]);
-        if (t->backward && (!has_target || scale == 0))   /* scale 0 left the logits there */
+        if (t->shape.backward && (!has_target || scale == 0))   /* scale 0 left the logits there */
             memset(x, 0, vocab * sizeof *x);
+        if (t->d.logits16)
+            t->m->kern->round_bf16(t->d.logits16 + i * vocab, x, vocab);
     }
 }
 
@@ -44,7 +46,7 @@ static void chunk_losses(struct tape *t, struct tape_end *e, const struct end_lo
         linear_bwd_run(m, &(struct linear_bwd_job){
             .w = w, .dy = t->logits, .dy_stride = vocab, .rows = n, .x = h,
             .dx = e->dh + first * hidden, .dx_stride = hidden, .dw = grad_f32(&grads->head),
-            .dy16 = t->d.rounded }, 1);
+            .dy16 = t->d.logits16, .rounded = true }, 1);
 }
 
 void end_losses(struct tape *t, struct tape_end *e, const struct end_loss *l,

@@ -6,7 +6,7 @@
 #include <inttypes.h>
 
 struct widths {
-    uint64_t hidden, q, kv, ffn, experts, expert_ffn, top_k, rounded;
+    uint64_t hidden, q, kv, ffn, experts, expert_ffn, top_k, widest;
 };
 
 static uint64_t larger(uint64_t a, uint64_t b)
@@ -21,15 +21,19 @@ static struct widths widths_of(const struct plan *p)
                         .expert_ffn = p->expert_ffn, .top_k = p->router.top_k };
     for (uint32_t i = 0; i < plan_all_layers(p); i++)
         w.ffn = larger(w.ffn, p->layer[i].sparse ? p->layer[i].shared_ffn : p->layer[i].ffn);
-    uint64_t pairs = w.top_k * larger(w.hidden, 2 * w.expert_ffn);
-    w.rounded = larger(larger(w.q + 2 * w.kv, pairs), larger(w.hidden, 2 * w.ffn));
+    w.widest = larger(w.ffn, w.experts ? w.expert_ffn : 0);
     return w;
 }
 
-static struct acts_buf carve_acts(struct carver *c, uint64_t rows, uint64_t k)
+/* f32, bf16: in which classes the tape keeps them. */
+static struct acts_buf carve_acts(struct carver *c, uint64_t rows, uint64_t k, bool f32, bool b16)
 {
-    return (struct acts_buf){ .f32 = carve(c, rows * k, sizeof(float)),
-                              .b16 = carve(c, rows * k, sizeof(bf16)) };
+    struct acts_buf x = { 0 };
+    if (f32)
+        x.f32 = carve(c, rows * k, sizeof(float));
+    if (b16)
+        x.b16 = carve(c, rows * k, sizeof(bf16));
+    return x;
 }
 
 static float *floats(struct carver *c, uint64_t rows, uint64_t k)
@@ -42,7 +46,6 @@ static void carve_shared(struct carver *c, struct workspace *ws, const struct pl
 {
     ws->rows = (size_t)rows;
     ws->x = floats(c, rows, w->hidden);
-    ws->t = floats(c, rows, w->hidden);
     for (uint32_t i = 0; i < p->n_ropes; i++) {
         ws->cs[i] = floats(c, rows, p->rope[i].dims / 2);
         ws->sn[i] = floats(c, rows, p->rope[i].dims / 2);
@@ -50,17 +53,17 @@ static void carve_shared(struct carver *c, struct workspace *ws, const struct pl
 }
 
 static void carve_attn(struct carver *c, struct workspace *ws, const struct widths *w,
-                       uint64_t rows)
+                       uint64_t rows, bool b16)
 {
-    ws->z = carve_acts(c, rows, w->hidden);
+    ws->z = carve_acts(c, rows, w->hidden, !b16, b16);
     ws->q = floats(c, rows, w->q);
     ws->k = floats(c, rows, w->kv);
     ws->v = floats(c, rows, w->kv);
-    ws->mix = carve_acts(c, rows, w->q);
+    ws->mix = carve_acts(c, rows, w->q, true, b16);
 }
 
 static void carve_experts(struct carver *c, struct workspace *ws, const struct widths *w,
-                          uint64_t rows)
+                          uint64_t rows, bool b16)
 {
     uint64_t pairs = rows * w->top_k;
     ws->router = floats(c, rows, w->experts);
@@ -69,23 +72,23 @@ static void carve_experts(struct carver *c, struct workspace *ws, const struct w
     ws->pair = carve(c, pairs, sizeof(uint32_t));
     ws->first = carve(c, w->experts + 1, sizeof(uint32_t));
     ws->slot = carve(c, pairs, sizeof(uint32_t));
-    ws->pair_z = carve_acts(c, pairs, w->hidden);
+    ws->pair_z = carve_acts(c, pairs, w->hidden, !b16, b16);
     ws->pair_gate = floats(c, pairs, w->expert_ffn);
     ws->pair_up = floats(c, pairs, w->expert_ffn);
-    ws->pair_act = carve_acts(c, pairs, w->expert_ffn);
+    ws->pair_act = carve_acts(c, pairs, w->expert_ffn, !b16, b16);
     ws->pair_out = floats(c, pairs, w->hidden);
-    ws->shared_out = floats(c, rows, w->hidden);
 }
 
+/* The router reads z in f32. */
 static void carve_ffn(struct carver *c, struct workspace *ws, const struct widths *w,
-                      uint64_t width, bool sparse, uint64_t rows)
+                      uint64_t width, bool sparse, uint64_t rows, bool b16)
 {
-    ws->z = carve_acts(c, rows, w->hidden);
+    ws->z = carve_acts(c, rows, w->hidden, !b16 || sparse, b16);
     ws->gate = floats(c, rows, width);
     ws->up = floats(c, rows, width);
-    ws->act = carve_acts(c, rows, width);
+    ws->act = carve_acts(c, rows, width, !b16, b16);
     if (sparse)
-        carve_experts(c, ws, w, rows);
+        carve_experts(c, ws, w, rows, b16);
 }
 
 static void carve_kept(struct carver *c, struct kept_layer *k, const struct plan *p,
@@ -105,22 +108,22 @@ static void carve_kept(struct carver *c, struct kept_layer *k, const struct plan
 }
 
 /* For losses alone all layers share one pair of workspaces. */
-static void carve_layers(struct carver *c, struct tape *t, const struct widths *w,
-                         const struct workspace *shared)
+static void carve_layers(struct carver *c, struct tape *t, const struct plan *p,
+                         const struct widths *w, const struct workspace *shared)
 {
-    const struct plan *p = &t->m->plan;
     struct workspace one_attn = *shared, one_ffn = *shared;
-    if (!t->backward) {
-        carve_attn(c, &one_attn, w, t->rows);
-        carve_ffn(c, &one_ffn, w, w->ffn, w->experts > 0, t->rows);
+    bool backward = t->shape.backward, b16 = t->shape.in_bf16;
+    if (!backward) {
+        carve_attn(c, &one_attn, w, t->rows, b16);
+        carve_ffn(c, &one_ffn, w, w->ffn, w->experts > 0, t->rows, b16);
     }
     for (uint32_t i = 0; i < plan_all_layers(p); i++) {
         const struct layer_plan *l = &p->layer[i];
         struct workspace attn = one_attn, ffn = one_ffn;
         struct kept_layer kept = { 0 };
-        if (t->backward) {
-            carve_attn(c, &attn, w, t->rows);
-            carve_ffn(c, &ffn, w, l->sparse ? l->shared_ffn : l->ffn, l->sparse, t->rows);
+        if (backward) {
+            carve_attn(c, &attn, w, t->rows, b16);
+            carve_ffn(c, &ffn, w, l->sparse ? l->shared_ffn : l->ffn, l->sparse, t->rows, b16);
             carve_kept(c, &kept, p, w, l->qk_norm, t->rows);
         }
         if (c->base) {
@@ -131,49 +134,79 @@ static void carve_layers(struct carver *c, struct tape *t, const struct widths *
     }
 }
 
-static void carve_end(struct carver *c, struct tape *t, struct tape_end *e)
+static void carve_end(struct carver *c, const struct tape *t, struct tape_end *e, uint64_t hidden)
 {
-    e->x = floats(c, t->rows, t->m->plan.hidden);
-    e->h = carve_acts(c, t->rows, t->m->plan.hidden);
-    if (t->backward)
-        e->dh = floats(c, t->rows, t->m->plan.hidden);
+    e->x = floats(c, t->rows, hidden);
+    e->h = carve_acts(c, t->rows, hidden, true, t->shape.in_bf16);
+    if (t->shape.backward)
+        e->dh = floats(c, t->rows, hidden);
 }
 
-static void carve_grads(struct carver *c, struct tape *t, const struct widths *w)
+/* Gradients of products' outputs are kept for those of the weights, in the products' class. */
+static void carve_rounded(struct carver *c, struct tape *t, const struct plan *p,
+                          const struct widths *w)
 {
-    const struct plan *p = &t->m->plan;
+    struct tape_grads *d = &t->d;
+    uint64_t rows = t->rows;
+    if (t->shape.in_bf16) {
+        d->t16 = carve(c, rows * w->hidden, sizeof(bf16));
+        d->in16 = carve(c, rows * larger(w->q + 2 * w->kv, 2 * w->ffn), sizeof(bf16));
+        d->logits16 = carve(c, LOSS_ROWS * (uint64_t)p->vocab, sizeof(bf16));
+    } else {
+        d->gate = floats(c, rows, w->ffn);
+        d->up = floats(c, rows, w->ffn);
+    }
+    if (p->norms & NORM_POST || !t->shape.in_bf16)
+        d->t = floats(c, rows, w->hidden);
+}
+
+static void carve_grads(struct carver *c, struct tape *t, const struct plan *p,
+                        const struct widths *w)
+{
     struct tape_grads *d = &t->d;
     uint64_t rows = t->rows, pairs = rows * w->top_k;
     uint64_t chunks = (rows + GAIN_ROWS - 1) / GAIN_ROWS;
+    carve_rounded(c, t, p, w);
     d->x = floats(c, rows, w->hidden);
     d->z = floats(c, rows, w->hidden);
-    d->t = floats(c, p->norms & NORM_POST ? rows : 0, w->hidden);
     d->q = floats(c, rows, w->q);
     d->k = floats(c, rows, w->kv);
     d->v = floats(c, rows, w->kv);
     d->mix = floats(c, rows, w->q);
-    d->gate = floats(c, rows, w->ffn);
-    d->up = floats(c, rows, w->ffn);
-    d->act = floats(c, rows, w->ffn);
     d->pair_z = floats(c, pairs, w->hidden);
-    d->pair_out = floats(c, pairs, w->hidden);
-    d->pair_gate = floats(c, pairs, w->expert_ffn);
-    d->pair_up = floats(c, pairs, w->expert_ffn);
-    d->pair_act = floats(c, pairs, w->expert_ffn);
     d->mixing = floats(c, pairs, 1);
     d->router = floats(c, rows, w->experts);
     d->mtp_in = floats(c, p->n_mtp ? rows : 0, 2 * w->hidden);
-    d->gain = floats(c, chunks, larger(w->hidden, p->head_dim));
-    d->rounded = carve(c, larger(rows * w->rounded, LOSS_ROWS * (uint64_t)p->vocab), sizeof(bf16));
+    for (int i = 0; i < GAINS; i++)
+        d->gain[i] = floats(c, chunks, larger(w->hidden, p->head_dim));
     for (uint32_t i = 0; i < p->n_ropes; i++)
         t->sn_back[i] = floats(c, rows, p->rope[i].dims / 2);
     t->order = carve(c, 2 * rows, sizeof(uint32_t));
     t->token_first = carve(c, p->vocab + 1ull, sizeof(uint32_t));
 }
 
-static void carve_all(struct carver *c, struct tape *t)
+static void carve_scratch(struct carver *c, struct tape *t, const struct widths *w)
 {
-    const struct plan *p = &t->m->plan;
+    size_t threads = (size_t)t->shape.n_threads;
+    t->scratch = carve(c, threads, sizeof *t->scratch);
+    for (size_t i = 0; i < threads; i++) {
+        struct scratch s = { .z = floats(c, BAND_ROWS, w->hidden),
+                             .t = floats(c, BAND_ROWS, w->hidden),
+                             .out = floats(c, BAND_ROWS, w->hidden),
+                             .act = floats(c, BAND_ROWS, w->widest) };
+        if (t->shape.backward) {
+            s.gate = floats(c, BAND_ROWS, w->widest);
+            s.up = floats(c, BAND_ROWS, w->widest);
+            s.t16 = carve(c, BAND_ROWS * w->hidden, sizeof(bf16));
+            s.in16 = carve(c, BAND_ROWS * 2 * w->widest, sizeof(bf16));
+        }
+        if (c->base)
+            t->scratch[i] = s;
+    }
+}
+
+static void carve_all(struct carver *c, struct tape *t, const struct plan *p)
+{
     struct widths w = widths_of(p);
     struct workspace shared = { 0 };
     size_t layers = plan_all_layers(p);
@@ -182,47 +215,44 @@ static void carve_all(struct carver *c, struct tape *t)
     t->kept = carve(c, layers, sizeof *t->kept);
     t->docs.first = carve(c, t->rows + 1, sizeof *t->docs.first);
     t->docs.span = carve(c, t->rows, sizeof *t->docs.span);
+    carve_scratch(c, t, &w);
     carve_shared(c, &shared, p, &w, t->rows);
-    carve_layers(c, t, &w, &shared);
-    carve_end(c, t, &t->main);
+    carve_layers(c, t, p, &w, &shared);
+    carve_end(c, t, &t->main, w.hidden);
     if (p->n_mtp) {
-        carve_end(c, t, &t->mtp);
+        carve_end(c, t, &t->mtp, w.hidden);
         t->mtp_embed = floats(c, t->rows, w.hidden);
-        t->mtp_in = carve_acts(c, t->rows, 2 * w.hidden);
+        t->mtp_in = carve_acts(c, t->rows, 2 * w.hidden, true, t->shape.in_bf16);
     }
     t->logits = floats(c, LOSS_ROWS, p->vocab);
     t->row_loss = carve(c, t->rows, sizeof(double));
     t->row_lse = carve(c, t->rows, sizeof(double));
-    t->seq_balance = carve(c, t->n_rows, sizeof(double));
-    t->seq_entropy = carve(c, t->n_rows, sizeof(double));
-    t->seq_load = carve(c, t->n_rows * w.experts, sizeof(uint64_t));
-    if (t->backward)
-        carve_grads(c, t, &w);
+    t->seq_balance = carve(c, t->shape.n_rows, sizeof(double));
+    t->seq_entropy = carve(c, t->shape.n_rows, sizeof(double));
+    t->seq_load = carve(c, t->shape.n_rows * w.experts, sizeof(uint64_t));
+    if (t->shape.backward)
+        carve_grads(c, t, p, &w);
 }
 
-static struct tape shape_of(struct model *m, size_t n_rows, size_t context, bool backward)
+uint64_t tape_bytes(const struct plan *p, const struct tape_shape *s)
 {
-    return (struct tape){ .m = m, .n_rows = n_rows, .context = context, .rows = n_rows * context,
-                          .backward = backward };
-}
-
-uint64_t tape_bytes(const struct model *m, size_t n_rows, size_t context, bool backward)
-{
-    struct model plan_only = *m;
     struct carver c = { 0 };
-    struct tape t = shape_of(&plan_only, n_rows, context, backward);
-    if (context && n_rows > UINT32_MAX / 2 / context)
+    struct tape t = { .shape = *s, .rows = s->n_rows * s->context };
+    if (s->context && s->n_rows > UINT32_MAX / 2 / s->context)
         return UINT64_MAX;
-    carve_all(&c, &t);
+    carve_all(&c, &t, p);
     return c.overflow || c.at > UINT64_MAX / 4 ? UINT64_MAX : c.at;
 }
 
 struct tape *tape_open(struct model *m, size_t n_rows, size_t context, bool backward,
                        struct err *err)
 {
-    uint64_t n = tape_bytes(m, n_rows, context, backward);
+    struct tape_shape shape = { n_rows, context, backward,
+                                weight_class(m, &m->weights.layer[0].q) == CLASS_BF16,
+                                pool_threads(m->pool) };
+    uint64_t n = tape_bytes(&m->plan, &shape);
     struct tape *t = mem_take(1, sizeof *t);
-    void *memory = t && n < SIZE_MAX / 2 ? space_take((size_t)n) : NULL;
+    void *memory = t && n < SIZE_MAX / 2 ? space_take_whole((size_t)n) : NULL;
     if (!memory) {
         mem_give(t);
         fail(err, ERR_MEMORY, "cannot reserve %" PRIu64 " bytes for passes of %zu rows of %zu "
@@ -230,10 +260,9 @@ struct tape *tape_open(struct model *m, size_t n_rows, size_t context, bool back
         return NULL;
     }
     struct carver c = { .base = memory };
-    *t = shape_of(m, n_rows, context, backward);
-    t->memory = memory;
-    t->n_bytes = n;
-    carve_all(&c, t);
+    *t = (struct tape){ .m = m, .shape = shape, .rows = n_rows * context, .memory = memory,
+                        .n_bytes = n };
+    carve_all(&c, t, &m->plan);
     return t;
 }
 
@@ -243,12 +272,6 @@ void tape_close(struct tape *t)
         return;
     space_give(t->memory, (size_t)t->n_bytes);
     mem_give(t);
-}
-
-struct step tape_step(struct tape *t, uint32_t layer)
-{
-    return (struct step){ .m = t->m, .n = t->n, .ws = &t->attn[layer], .ffn_ws = &t->ffn[layer],
-                          .docs = &t->docs, .kept = t->backward ? &t->kept[layer] : NULL };
 }
 
 size_t plan_sparse_layers(const struct plan *p)

@@ -2,16 +2,35 @@
  * tape: the memory of a training pass.  Inside model/train/ only.
  *
  * Each layer has workspaces of its own (block.h fills them) as far as gradients need what
- * stands in them; what they do not need is shared by all.  A tape for losses alone shares
+ * stands in them, in the class in which they need it; the rest is NULL there and lies in the
+ * scratch of a worker (band.h) or is shared by all layers.  A tape for losses alone shares
  * everything.
  */
 #ifndef KEXA_MODEL_TAPE_H
 #define KEXA_MODEL_TAPE_H
 
 #include "model/block.h"
+#include "model/train_pass.h"
 
 /* Rows whose logits stand in memory at once; rows whose gain gradients are summed as one. */
-enum { LOSS_ROWS = 256, GAIN_ROWS = 64 };
+enum { LOSS_ROWS = 256, GAIN_ROWS = 64, BAND_ROWS = 256 };
+
+/* Norms whose gains one band has parts of: after and before a sublayer, of q and of k. */
+enum gain { GAIN_POST, GAIN_PRE, GAIN_Q, GAIN_K, GAINS };
+
+/* Rows of one document, at most SPAN_ROWS of them: the unit of attention in training. */
+struct span {
+    size_t document;                      /* the document's first row */
+    size_t row, n_rows;                   /* rows of this span */
+};
+
+enum { SPAN_ROWS = 128 };
+
+struct documents {
+    struct span *span;
+    size_t n_spans;
+    size_t *first, n;                     /* [n + 1] first rows of all documents, and the end */
+};
 
 /* Where a pass ends: the trunk, or the MTP block. */
 struct tape_end {
@@ -20,24 +39,32 @@ struct tape_end {
     float *dh;                            /* gradient of h */
 };
 
-/* Gradients on their way down, each [rows] or [pairs] of what it is named after. */
+/* Gradients on their way down, [rows] or [pairs] of what each is named after. */
 struct tape_grads {
     float *x;                             /* of the stream */
-    float *z;                             /* of a sublayer's input */
-    float *t;                             /* of its output, where a post norm stands between */
+    float *z;                             /* of a sparse sublayer's input */
+    float *t;                             /* of a sublayer's output; NULL: d.x itself */
     float *q, *k, *v, *mix;
-    float *gate, *up, *act;
-    float *pair_z, *pair_out, *pair_gate, *pair_up, *pair_act;
-    float *mixing, *router;
+    float *gate, *up;                     /* NULL: a worker's scratch */
+    float *pair_z, *mixing, *router;
     float *mtp_in;                        /* [rows][2 hidden] */
-    float *gain;                          /* [chunks of GAIN_ROWS][hidden or head_dim] */
-    bf16 *rounded;                        /* dy16 of the products at hand */
+    float *gain[GAINS];                   /* [chunks of GAIN_ROWS][hidden or head_dim] */
+    bf16 *t16;                            /* [rows][hidden] t rounded */
+    bf16 *in16;                           /* those of the input's products, one after another */
+    bf16 *logits16;                       /* [LOSS_ROWS][vocab] */
+};
+
+/* What a thread needs for one band of rows or pairs, [BAND_ROWS] of each. */
+struct scratch {
+    float *z, *t, *out;                   /* [hidden] */
+    float *act, *gate, *up;               /* [widest FFN] */
+    bf16 *t16, *in16;                     /* [hidden], [2 widest FFN] */
 };
 
 struct tape {
     struct model *m;
-    size_t n_rows, context, rows;         /* rows: most tokens, n_rows * context */
-    bool backward;
+    struct tape_shape shape;
+    size_t rows;                          /* most tokens */
     size_t n;                             /* tokens of the pass at hand */
     struct documents docs;
     struct workspace *attn, *ffn;         /* [layers, MTP included] */
@@ -52,6 +79,7 @@ struct tape {
     float *sn_back[ROPES_MAX];            /* minus the sines: the rotation back */
     uint32_t *order, *token_first;        /* rows by token: [2 rows], [vocab + 1] */
     struct tape_grads d;
+    struct scratch *scratch;              /* [threads] */
     void *memory;
     uint64_t n_bytes;
 };
@@ -61,17 +89,16 @@ static inline float *grad_f32(const struct weight *g)
     return (float *)(uintptr_t)g->data;
 }
 
-/* A layer's step over the tape's buffers. */
-struct step tape_step(struct tape *t, uint32_t layer);
+/* All rows through a layer, as block_forward does it. */
+void layer_forward(struct tape *t, uint32_t layer);
 
 /* The gradient of the stream before layer `layer` from the one after it, in d.x. */
-void block_backward(struct tape *t, const struct batch *b, const struct objective *o,
+void layer_backward(struct tape *t, const struct batch *b, const struct objective *o,
                     uint32_t layer, struct weights *grads, struct pass_sums *sums);
 
-/* From the gradient of the experts' output dt to that of their input in d.z. */
-void experts_backward(struct tape *t, const struct batch *b, const struct objective *o,
-                      uint32_t layer, const float *dt, struct weights *grads,
-                      struct pass_sums *sums);
+/* From the gradient of the experts' output dt to that of their input: pairs' in d.pair_z, and
+ * in d.mixing those of the mixing weights. */
+void experts_backward(struct tape *t, uint32_t layer, const float *dt, struct weights *grads);
 
 /* From a sparse layer's scores, which its workspace keeps: loads, entropy and balance loss; adds
  * the loss's gradient to dlogits [n][experts] unless it is NULL. */
@@ -80,13 +107,21 @@ void router_sums(struct tape *t, const struct batch *b, const struct objective *
 
 /*
  * dx = RMSNorm's gradient over n tokens of `per` vectors of dim elements (dx may be dy); the
- * gain's is added to dgain (NULL: not wanted) by chunks of GAIN_ROWS tokens in their order.
+ * gain's by chunks of GAIN_ROWS tokens.  dgain NULL: not wanted.
  */
 struct norm_bwd {
+    enum gain gain_at;
     float *dx, *dgain;
     const float *dy, *x, *gain;
     size_t per, dim;
 };
+
+/* n rows, the pass's from `row` on (a multiple of GAIN_ROWS), where nb points: parts of the gain
+ * stay in d.gain until gain_add() has added all of them to dgain in their order. */
+void norm_rows_backward(const struct tape *t, const struct norm_bwd *nb, size_t row, size_t n);
+void gain_add(const struct tape *t, enum gain at, float *dgain, size_t dim);
+
+/* Both, over all rows. */
 void norm_backward(struct tape *t, const struct norm_bwd *nb);
 
 /* Gradients of gate and up from that of act(gate) up, n elements; the clamp as in the forward. */
@@ -94,13 +129,7 @@ struct gate_bwd {
     float *dgate, *dup;
     const float *dy, *gate, *up;
 };
-void gate_backward(const struct tape *t, const struct gate_bwd *g, size_t n, float limit);
-
-/* The same for all rows: from d.act to d.gate and d.up. */
-void gate_rows_backward(struct tape *t, const struct workspace *ws, size_t width, float limit);
-
-/* y += x, [n][hidden]. */
-void add_rows(struct tape *t, float *y, const float *x);
+void gate_backward(const struct model *m, const struct gate_bwd *g, size_t n, float limit);
 
 /* Losses of the rows that have targets, and with grads the head's gradients and e->dh. */
 struct end_loss {

@@ -43,7 +43,7 @@ static void start_range(void *arg, size_t begin, size_t end, int worker)
         embed_row(t->m, k->b->token[r], ws->x + r * t->m->plan.hidden);
         fill_angles(t->m, ws, r, k->b->pos[r]);
     }
-    for (uint32_t i = 0; t->backward && i < t->m->plan.n_ropes; i++) {
+    for (uint32_t i = 0; t->shape.backward && i < t->m->plan.n_ropes; i++) {
         size_t half = t->m->plan.rope[i].dims / 2;
         for (size_t j = begin * half; j < end * half; j++)
             t->sn_back[i][j] = -ws->sn[i][j];
@@ -72,24 +72,18 @@ static void finish(struct tape *t, struct tape_end *e, const struct weight *norm
     pool_run(t->m->pool, t->n, ROW_GRAIN, final_range, &k);
 }
 
-static void run_layer(struct tape *t, uint32_t layer)
-{
-    struct step s = tape_step(t, layer);
-    block_forward(&s, layer);
-}
-
 static void trunk_forward(struct tape *t, const struct batch *b, const struct objective *o,
                           struct pass_sums *sums)
 {
     struct model *m = t->m;
     struct pass_task k = { .t = t, .b = b };
     t->n = b->n_rows * b->context;
-    check(t->n <= t->rows && b->n_rows <= t->n_rows && t->n);
+    check(t->n <= t->rows && b->n_rows <= t->shape.n_rows && t->n);
     find_documents(t, b);
     pool_run(m->pool, t->n, ROW_GRAIN, start_range, &k);
     for (uint32_t i = 0; i < m->plan.n_layers; i++) {
-        run_layer(t, i);
-        if (!t->backward && m->plan.layer[i].sparse)
+        layer_forward(t, i);
+        if (!t->shape.backward && m->plan.layer[i].sparse)
             router_sums(t, b, o, i, NULL, sums);
     }
     finish(t, &t->main, &m->weights.norm);
@@ -127,12 +121,11 @@ static void mtp_forward(struct tape *t, const struct batch *b)
     acts_prepare(m, &t->mtp_in, t->n, 2 * hidden, fc, 1);
     linear_run(m, &(struct linear_job){ t->attn[0].x, hidden, fc[0],
                                         acts_at(&t->mtp_in, 0, 2 * hidden), t->n }, 1);
-    run_layer(t, m->plan.n_layers);
+    layer_forward(t, m->plan.n_layers);
     finish(t, &t->mtp, &w->norm);
 }
 
-/* Both norms of its input, their gains by chunks of GAIN_ROWS tokens (as norm_backward); d.z is
- * free here and has room for those of the second. */
+/* Both norms of its input, their gains by chunks of GAIN_ROWS tokens (as norm_backward). */
 static void mtp_norm_range(void *arg, size_t begin, size_t end, int worker)
 {
     const struct pass_task *k = arg;
@@ -144,7 +137,7 @@ static void mtp_norm_range(void *arg, size_t begin, size_t end, int worker)
     (void)worker;
     for (size_t c = begin; c < end; c++) {
         size_t r0 = c * GAIN_ROWS, r1 = r0 + GAIN_ROWS < t->n ? r0 + GAIN_ROWS : t->n;
-        float *dge = t->d.gain + c * hidden, *dgh = t->d.z + c * hidden;
+        float *dge = t->d.gain[GAIN_PRE] + c * hidden, *dgh = t->d.gain[GAIN_POST] + c * hidden;
         memset(dge, 0, hidden * sizeof *dge);
         memset(dgh, 0, hidden * sizeof *dgh);
         for (size_t r = r0; r < r1; r++) {
@@ -158,19 +151,11 @@ static void mtp_norm_range(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
-static void add_gains(struct tape *t, const struct weight *g, const float *parts)
-{
-    size_t hidden = t->m->plan.hidden, chunks = (t->n + GAIN_ROWS - 1) / GAIN_ROWS;
-    float *grad = grad_f32(g);
-    for (size_t c = 0; grad && c < chunks; c++)
-        t->m->kern->add_fwd(grad, parts + c * hidden, hidden);
-}
-
 static void end_backward(struct tape *t, struct tape_end *e, const struct weight *norm,
                          const struct weight *dnorm)
 {
-    struct norm_bwd nb = { .dx = t->d.x, .dgain = grad_f32(dnorm), .dy = e->dh, .x = e->x,
-                           .gain = weight_f32(norm), .per = 1, .dim = t->m->plan.hidden };
+    struct norm_bwd nb = { GAIN_PRE, t->d.x, grad_f32(dnorm), e->dh, e->x, weight_f32(norm), 1,
+                           t->m->plan.hidden };
     norm_backward(t, &nb);
 }
 
@@ -183,15 +168,15 @@ static void mtp_backward(struct tape *t, const struct batch *b, const struct obj
     size_t hidden = m->plan.hidden, chunks = (t->n + GAIN_ROWS - 1) / GAIN_ROWS;
     struct mtp_weights *g = &grads->mtp[0];
     end_backward(t, &t->mtp, &w->norm, &g->norm);
-    block_backward(t, b, o, m->plan.n_layers, grads, sums);
+    layer_backward(t, b, o, m->plan.n_layers, grads, sums);
     linear_bwd_run(m, &(struct linear_bwd_job){
         .w = &w->fc, .dy = t->d.x, .dy_stride = hidden, .rows = t->n,
         .x = acts_at(&t->mtp_in, 0, 2 * hidden), .dx = t->d.mtp_in, .dx_stride = 2 * hidden,
-        .dw = grad_f32(&g->fc), .dy16 = t->d.rounded }, 1);
+        .dw = grad_f32(&g->fc), .dy16 = t->d.t16 }, 1);
     struct pass_task k = { .t = t, .b = b };
     pool_run(m->pool, chunks, 1, mtp_norm_range, &k);
-    add_gains(t, &g->embed_norm, t->d.gain);
-    add_gains(t, &g->hidden_norm, t->d.z);
+    gain_add(t, GAIN_PRE, grad_f32(&g->embed_norm), hidden);
+    gain_add(t, GAIN_POST, grad_f32(&g->hidden_norm), hidden);
 }
 
 /* Both ends' losses; with grads their gradients down to the trunk's last row. */
@@ -218,7 +203,7 @@ void pass_forward(struct tape *t, const struct batch *b, const struct objective 
                   struct pass_sums *sums, float *logits)
 {
     unsigned old = denormals_flush();
-    check(!t->backward);
+    check(!t->shape.backward);
     trunk_forward(t, b, o, sums);
     run_ends(t, b, o, NULL, sums, logits);
     denormals_restore(old);
@@ -229,12 +214,12 @@ void pass_gradients(struct tape *t, const struct batch *b, const struct objectiv
 {
     struct model *m = t->m;
     unsigned old = denormals_flush();
-    check(t->backward);
+    check(t->shape.backward);
     trunk_forward(t, b, o, sums);
     run_ends(t, b, o, grads, sums, NULL);
     end_backward(t, &t->main, &m->weights.norm, &grads->norm);
     for (uint32_t i = m->plan.n_layers; i-- > 0;)
-        block_backward(t, b, o, i, grads, sums);
+        layer_backward(t, b, o, i, grads, sums);
     embed_backward(t, b, t->d.x, m->plan.n_mtp ? t->d.mtp_in : NULL, grads);
     denormals_restore(old);
 }
