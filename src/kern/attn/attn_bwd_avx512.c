@@ -94,6 +94,88 @@ static void load_queries(struct block *b, size_t g, size_t i0)
                   a->out + at + i * a->out_stride, b->n - i < LANES ? b->n - i : LANES);
 }
 
+/* Rows of weights, w[i * row + r * step] for the sums i < GROUP and the summands r. */
+struct weights {
+    const float *w;
+    size_t row, step;
+};
+
+/* acc[i] += sum of w[i][r] x[r] for begin <= r < end ascending, in 16 nv columns, for n sums. */
+INLINE void add_columns(float *acc, struct weights w, const float *x, size_t wide, size_t begin,
+                        size_t end, int n, int nv)
+{
+    __m512 a[GROUP][4];
+#pragma GCC unroll 4
+    for (int i = 0; i < n; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++)
+            a[i][v] = _mm512_loadu_ps(acc + (size_t)i * wide + LANES * v);
+    x += begin * wide;
+    w.w += begin * w.step;
+    for (size_t r = begin; r < end; r++, x += wide, w.w += w.step) {
+        __m512 y[4];
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++)
+            y[v] = _mm512_loadu_ps(x + LANES * v);
+#pragma GCC unroll 4
+        for (int i = 0; i < n; i++) {
+            __m512 s = _mm512_set1_ps(w.w[(size_t)i * w.row]);
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; v++)
+                a[i][v] = _mm512_fmadd_ps(s, y[v], a[i][v]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < n; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++)
+            _mm512_storeu_ps(acc + (size_t)i * wide + LANES * v, a[i][v]);
+}
+
+INLINE void add_wide(float *acc, struct weights w, const float *x, size_t wide, size_t begin,
+                     size_t end, int n)
+{
+    size_t c = 0;
+    for (; c + 4 * LANES <= wide; c += 4 * LANES)
+        add_columns(acc + c, w, x + c, wide, begin, end, n, 4);
+    for (; c < wide; c += LANES)
+        add_columns(acc + c, w, x + c, wide, begin, end, n, 1);
+}
+
+static inline void add_one_sum(float *acc, struct weights w, const float *x, size_t wide,
+                               size_t begin, size_t end)
+{
+    if (begin < end)
+        add_wide(acc, w, x, wide, begin, end, 1);
+}
+
+/*
+ * acc[i] += sum of w[i][r] x[r] for begin[i] <= r < end[i] ascending, for n <= GROUP sums;
+ * rows of acc and x are `wide` floats.  What all sums have in common is done together.
+ */
+static void add_group(float *acc, struct weights w, const float *x, size_t wide,
+                      const size_t begin[GROUP], const size_t end[GROUP], size_t n)
+{
+    size_t low = 0, high = (size_t)-1;
+    for (size_t i = 0; i < n; i++) {
+        low = begin[i] > low ? begin[i] : low;
+        high = end[i] < high ? end[i] : high;
+    }
+    if (n < GROUP || low >= high)
+        low = high = (size_t)-1;          /* nothing in common: each alone */
+    for (size_t i = 0; i < n; i++) {
+        struct weights one = { w.w + i * w.row, 0, w.step };
+        add_one_sum(acc + i * wide, one, x, wide, begin[i], low < end[i] ? low : end[i]);
+    }
+    if (low == high)
+        return;
+    add_wide(acc, w, x, wide, low, high, GROUP);
+    for (size_t i = 0; i < n; i++) {
+        struct weights one = { w.w + i * w.row, 0, w.step };
+        add_one_sum(acc + i * wide, one, x, wide, high, end[i]);
+    }
+}
+
 /* dot[i][key] = x_i . y_key for GROUP rows and 16 n keys: one fma chain each. */
 INLINE void dot_keys(__m512 acc[GROUP][4], const float *x, size_t wide, const float *yt,
                      size_t hd, int n)

@@ -2,41 +2,52 @@
 
 #if defined(__x86_64__)
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "kern/act/exp_f32_avx512.h"
 #include "kern/attn/attn_tile_avx512.h"
+#include "kern/attn/attn_tree_avx512.h"
 #include "kern/half_bits.h"
 
 /*
- * Tiles of TILE queries (rows times heads) by blocks of 64 keys.  The keys of a block are
- * converted and transposed once for a tile ([hd][64], 16 KiB at hd 64), the values converted
- * once; both then come from L1 or L2 for every GROUP of 4 queries.
- *   scores   lanes are keys; one of the 16 chains at a time, for 4 queries and up to 64 keys
- *            in 16 accumulators: 4 keys' vectors and 4 broadcasts for 16 fma.  A finished
- *            chain is added to the ones before it as in the tree of chains.h
+ * A tile of queries (rows times heads) by blocks of 64 keys, queries in batches of 16.  The keys
+ * of a block are converted and transposed once for all batches that see it, the values
+ * converted once; both then come from L1 or L2.
+ *   scores   lanes are keys, 8 queries by 16 keys in 8 accumulators: one chain after the other,
+ *            per element one vector of keys and 8 fma whose other operand is broadcast by
+ *            the load.  Keys and queries stand in the order in which the chains meet in the
+ *            tree of chains.h, so both are read from front to back
+ *   weights  lanes are keys; what has one value for each query, the maximum, the sum and
+ *            the factor of what came before, is made for 16 queries at once
  *   sums     4 queries by 64 columns in 16 accumulators, keys ascending
- * For hd 64 that is 2048 fma, 240 additions and about 500 operations of softmax for 4 queries
- * and 64 keys: the bound is the two fma units, at three quarters of their roof.
+ * For hd 64, 16 queries and 64 keys that is 8192 fma, 960 additions and about 1200 operations
+ * of softmax: the bound is the two fma units, at four fifths of their roof.
  * Below FEW queries the transposing costs more than it saves: those go row by row.
  */
-enum { TILE = 192, KEYS = ATTN_BLOCK, BRANCHES = 5, FEW = 16 };
+enum {
+    BATCH = 16, HALF = 8, KEYS = ATTN_BLOCK, FEW = 16,
+    BUDGET = 128 * PAD_MAX,               /* floats of queries and of sums in a tile */
+    BATCHES = 64                          /* in a tile, at most */
+};
 
-/* One query (a row and a head) and its running softmax; it sees positions first .. last. */
-struct query {
-    const float *q;
-    uint64_t first, last;
-    float max, sum;
+/* Queries and their running softmax; query i sees positions first .. end - 1. */
+struct batch {
+    uint64_t first[BATCH], end[BATCH];
+    _Alignas(64) float max[BATCH], sum[BATCH];
 };
 
 struct tile {
-    struct query query[TILE];
-    size_t n, hd, wide;
+    size_t n, hd, wide, steps;            /* batches; hd to whole vectors; elements of a chain */
     float scale;
-    _Alignas(64) float acc[TILE * PAD_MAX];           /* [query][wide] */
-    _Alignas(64) float kt[PAD_MAX * KEYS], v[KEYS * PAD_MAX];
-    _Alignas(64) float rows[LANES * PAD_MAX];         /* 16 keys on their way into kt */
-    _Alignas(64) float p[GROUP * KEYS];
+    uint64_t last;                        /* position of the last query */
+    struct batch batch[BATCHES];
+    _Alignas(64) float acc[BUDGET];                   /* [batch][query][wide] */
+    _Alignas(64) float qt[BUDGET];                    /* [batch][chain][step][query] */
+    _Alignas(64) float kt[PAD_MAX * KEYS];            /* [16 keys][chain][step][key] */
+    _Alignas(64) float v[KEYS * PAD_MAX];
+    _Alignas(64) float rows[LANES * PAD_MAX];         /* 16 rows on their way into qt or kt */
+    _Alignas(64) float p[BATCH * KEYS];
 };
 
 /* Elements i .. i+15 of a row as f32, those outside the mask 0; q8_0 rows have no such tail. */
@@ -84,6 +95,23 @@ static void widen_rows(float *to, const char *row, size_t bytes, size_t n, size_
     }
 }
 
+/*
+ * The rows of the tile, 16 of them, one beside the other: the elements of a chain in a row, chains
+ * in the order in which they meet, (0 8) (4 12), (2 10) (6 14), (1 9) (5 13), (3 11) (7 15).
+ */
+static void turn_rows(float *to, const struct tile *t)
+{
+    static const unsigned char place[16] = { 0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7,
+                                             15 };
+    for (size_t c = 0; c < t->wide; c += 4) {
+        __m512d y[4];
+        transpose_four(y, t->rows + c, t->wide);
+        for (size_t i = 0; i < 4; i++)
+            _mm512_store_pd((double *)(to + (place[(c + i) % 16] * t->steps + c / 16) * LANES),
+                            y[i]);
+    }
+}
+
 /* Keys and values j0 .. j1 of the block at k and v into the tile; the other keys of a
  * vector are what they were: their scores are looked at by nobody. */
 static void load_block(struct tile *t, const struct attn_rows *a, const char *k, const char *v,
@@ -94,169 +122,330 @@ static void load_block(struct tile *t, const struct attn_rows *a, const char *k,
     for (size_t j = j0; j < end; j = (j / LANES + 1) * LANES) {
         size_t next = (j / LANES + 1) * LANES, n = (next < end ? next : end) - j;
         widen_rows(t->rows + j % LANES * t->wide, k + j * bytes, bytes, n, t->hd, a->kv_type);
-        transpose_16_rows(t->kt + j / LANES * LANES, t->rows, t->wide, t->wide);
+        turn_rows(t->kt + j / LANES * LANES * t->wide, t);
     }
 }
 
-/* Chain j of GROUP queries with 16 n keys. */
-INLINE void dot_chain(__m512 acc[GROUP][4], const float *const q[GROUP], const float *kt,
-                      size_t j, size_t hd, int n)
+/* A chain of 8 queries with 16 keys. */
+INLINE void dot_chain(__m512 acc[HALF], const float *q, const float *k, size_t steps)
 {
-#pragma GCC unroll 4
-    for (int i = 0; i < GROUP; i++)
-#pragma GCC unroll 4
-        for (int g = 0; g < n; g++)
-            acc[i][g] = _mm512_setzero_ps();
-    for (size_t c = j; c < hd; c += 16) {
-        __m512 k[4];
-#pragma GCC unroll 4
-        for (int g = 0; g < n; g++)
-            k[g] = _mm512_load_ps(kt + c * KEYS + LANES * g);
-#pragma GCC unroll 4
-        for (int i = 0; i < GROUP; i++) {
-            __m512 x = _mm512_set1_ps(q[i][c]);
-#pragma GCC unroll 4
-            for (int g = 0; g < n; g++)
-                acc[i][g] = _mm512_fmadd_ps(x, k[g], acc[i][g]);
-        }
+    __m512 key = _mm512_load_ps(k);
+#pragma GCC unroll 8
+    for (int i = 0; i < HALF; i++)      /* 0 + x: but for the sign of 0, which nothing shows */
+        acc[i] = _mm512_mul_ps(_mm512_set1_ps(q[i]), key);
+    for (size_t s = 1; s < steps; s++) {
+        k += LANES;
+        q += BATCH;
+        key = _mm512_load_ps(k);
+#pragma GCC unroll 8
+        for (int i = 0; i < HALF; i++)
+            acc[i] = _mm512_fmadd_ps(_mm512_set1_ps(q[i]), key, acc[i]);
     }
+}
+
+INLINE void add_sums(__m512 to[HALF], const __m512 x[HALF])
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < HALF; i++)
+        to[i] = _mm512_add_ps(to[i], x[i]);
+}
+
+/* Four chains and their tree. */
+INLINE void dot_quarter(__m512 a[HALF], const float *q, const float *k, size_t steps)
+{
+    __m512 b[HALF], c[HALF];
+    size_t chain = steps * LANES;
+    dot_chain(a, q, k, steps);
+    dot_chain(b, q + chain, k + chain, steps);
+    add_sums(a, b);
+    dot_chain(b, q + 2 * chain, k + 2 * chain, steps);
+    dot_chain(c, q + 3 * chain, k + 3 * chain, steps);
+    add_sums(b, c);
+    add_sums(a, b);
+}
+
+/* p[i][key] = scale * (q_i k) for 8 queries and 16 keys.  Alone, so that all registers are its. */
+static __attribute__((noinline)) void dots(float *p, const float *q, const float *k, size_t steps,
+                                           float scale)
+{
+    __m512 a[HALF], b[HALF], c[HALF];
+    size_t quarter = 4 * steps * LANES;
+    dot_quarter(a, q, k, steps);
+    dot_quarter(b, q + quarter, k + quarter, steps);
+    add_sums(a, b);
+    dot_quarter(b, q + 2 * quarter, k + 2 * quarter, steps);
+    dot_quarter(c, q + 3 * quarter, k + 3 * quarter, steps);
+    add_sums(b, c);
+    add_sums(a, b);
+#pragma GCC unroll 8
+    for (int i = 0; i < HALF; i++)
+        _mm512_store_ps(p + i * KEYS, _mm512_mul_ps(_mm512_set1_ps(scale), a[i]));
 }
 
 /*
- * p[i][key] = q_i k for GROUP queries and 16 n keys.  The chains come in the order in which the
- * tree of chains.h meets them: after chain number c, the sums of as many pairs are complete as c
- * has ones at its end.
+ * What a batch sees of a block: query i keys begin[i] .. end[i] - 1, as bits in seen[i].  Rows
+ * come in their order, so the queries that see any are i0 .. i1 - 1, and begin and end do not
+ * fall from one of them to the next.
  */
-INLINE void dot_keys(float *p, const float *const q[GROUP], const float *kt, size_t hd, int n)
+struct view {
+    size_t begin[BATCH], end[BATCH], i0, i1;
+    uint64_t seen[BATCH];
+};
+
+/* Eight queries from i on; returns which of them see any key. */
+static __mmask8 view_eight(struct view *w, const struct batch *b, size_t i, uint64_t at)
 {
-    static const unsigned char order[16] = { 0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7,
-                                             15 };
-    __m512 branch[BRANCHES][GROUP][4];
-    size_t depth = 0;
-    for (unsigned c = 0; c < 16; c++) {
-        __m512 acc[GROUP][4];
-        dot_chain(acc, q, kt, order[c], hd, n);
-        for (unsigned ones = c; ones & 1; ones >>= 1) {
-            depth--;
+    __m512i start = _mm512_set1_epi64((long long)at), keys = _mm512_set1_epi64(KEYS);
+    __m512i stop = _mm512_add_epi64(start, keys);
+    __m512i begin = _mm512_max_epu64(_mm512_loadu_si512(b->first + i), start);
+    __m512i end = _mm512_min_epu64(_mm512_loadu_si512(b->end + i), stop);
+    __mmask8 any = _mm512_cmplt_epu64_mask(begin, end);
+    begin = _mm512_maskz_sub_epi64(any, begin, start);
+    end = _mm512_maskz_sub_epi64(any, end, start);
+    __m512i ones = _mm512_set1_epi64(-1), low = _mm512_sllv_epi64(ones, begin);
+    __m512i high = _mm512_srlv_epi64(ones, _mm512_sub_epi64(keys, end));
+    _mm512_storeu_si512(w->begin + i, begin);
+    _mm512_storeu_si512(w->end + i, end);
+    _mm512_storeu_si512(w->seen + i, _mm512_and_si512(low, high));
+    return any;
+}
+
+static bool begin_view(struct view *w, const struct batch *b, uint64_t at)
+{
+    unsigned any = view_eight(w, b, 0, at) | (unsigned)view_eight(w, b, HALF, at) << HALF;
+    w->i0 = any ? (size_t)__builtin_ctz(any) : BATCH;
+    w->i1 = any ? 32 - (size_t)__builtin_clz(any) : BATCH;
+    return any;
+}
+
+/* The keys that queries i .. i + n - 1 see: low .. high - 1; all of them those from `common` to
+ * common_end - 1. */
+struct span {
+    size_t low, common, common_end, high;
+};
+
+static struct span span_of(const struct view *w, size_t i, size_t n)
+{
+    size_t first = i > w->i0 ? i : w->i0, end = i + n < w->i1 ? i + n : w->i1;
+    if (first >= end)
+        return (struct span){ 0, 0, 0, 0 };
+    struct span s = { w->begin[first], w->begin[end - 1], w->end[first], w->end[end - 1] };
+    if (end - first < n || s.common >= s.common_end)
+        s.common = s.common_end = s.high;
+    return s;
+}
+
+/* The vectors of keys that 8 queries from i on see. */
+static void score_half(struct tile *t, const struct view *w, const float *qt, size_t i)
+{
+    struct span s = span_of(w, i, HALF);
+    for (size_t j = s.low / LANES * LANES; j < s.high; j += LANES)
+        dots(t->p + i * KEYS + j, qt + i, t->kt + j * t->wide, t->steps, t->scale);
+}
+
+/* The largest of the scores that query i sees, lane by lane; `all`: it sees all of them. */
+INLINE __m512 largest(const float *p, uint64_t seen, int n, bool all)
+{
+    __m512 top = _mm512_set1_ps(-INFINITY);
 #pragma GCC unroll 4
-            for (int i = 0; i < GROUP; i++)
+    for (int g = 0; g < n; g++, seen >>= LANES)                                 /* drops NaN */
+        top = _mm512_mask_max_ps(top, all ? 0xffff : (__mmask16)seen,
+                                 _mm512_load_ps(p + LANES * g), top);
+    return top;
+}
+
+/* From scores to weights; returns the 16 chains of those that are seen. */
+INLINE __m512 weights(float *p, float max, uint64_t seen, int n, bool all)
+{
+    __m512 top = _mm512_set1_ps(max), sum = _mm512_setzero_ps();
 #pragma GCC unroll 4
-                for (int g = 0; g < n; g++)
-                    acc[i][g] = _mm512_add_ps(branch[depth][i][g], acc[i][g]);
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < GROUP; i++)
-#pragma GCC unroll 4
-            for (int g = 0; g < n; g++)
-                branch[depth][i][g] = acc[i][g];
-        depth++;
+    for (int g = 0; g < n; g++, seen >>= LANES) {
+        __m512 e = exp_f32_x16(_mm512_sub_ps(_mm512_load_ps(p + LANES * g), top));
+        _mm512_store_ps(p + LANES * g, e);
+        sum = _mm512_mask_add_ps(sum, all ? 0xffff : (__mmask16)seen, sum, e);
     }
+    return sum;
+}
+
+/*
+ * From the scores of 16 queries with n vectors of keys, the first of them at key j, to weights, and
+ * to the factors c of the sums before.
+ */
+INLINE void weigh(float *p, float c[BATCH], struct batch *b, const struct view *w, size_t j, int n,
+                  bool all)
+{
+    __m512 part[BATCH], old = _mm512_load_ps(b->max);
+    for (size_t i = 0; i < BATCH; i++)
+        part[i] = largest(p + i * KEYS, w->seen[i] >> j, n, all);
+    __m512 max = _mm512_max_ps(tree_rows(part, TREE_MAX), old);
+    _mm512_store_ps(b->max, max);
+    for (size_t i = 0; i < BATCH; i++)
+        part[i] = weights(p + i * KEYS, b->max[i], w->seen[i] >> j, n, all);
+    __mmask16 later = _mm512_cmp_ps_mask(old, _mm512_set1_ps(-INFINITY), _CMP_NEQ_UQ);
+    __mmask16 any = (__mmask16)(lanes_x16(w->i1) & ~lanes_x16(w->i0));
+    __m512 factor = _mm512_maskz_mov_ps(later, exp_f32_x16(_mm512_sub_ps(old, max)));
+    factor = _mm512_mask_mov_ps(_mm512_set1_ps(1), any, factor);
+    _mm512_store_ps(c, factor);
+    __m512 sum = _mm512_load_ps(b->sum);
+    _mm512_store_ps(b->sum, _mm512_mask_fmadd_ps(sum, any, factor, tree_x16(part)));
+}
+
+static void weigh_batch(float *p, float c[BATCH], struct batch *b, const struct view *w)
+{
+    struct span s = span_of(w, 0, BATCH);
+    size_t j = s.low / LANES * LANES;
+    if (s.common == 0 && s.common_end == KEYS) {
+        weigh(p, c, b, w, 0, 4, true);
+        return;
+    }
+    switch ((s.high - j + LANES - 1) / LANES) {
+    case 1:  weigh(p + j, c, b, w, j, 1, false); break;
+    case 2:  weigh(p + j, c, b, w, j, 2, false); break;
+    case 3:  weigh(p + j, c, b, w, j, 3, false); break;
+    default: weigh(p + j, c, b, w, j, 4, false); break;
+    }
+}
+
+/* GROUP sums, their weights and what they see of the block. */
+struct group {
+    float *acc;
+    const float *p, *c;
+    const uint64_t *seen;
+    struct span span;
+};
+
+/* One key for GROUP sums in 16 nv columns: for those that see it. */
+INLINE void add_key(__m512 acc[GROUP][4], const struct group *s, const float *v, size_t j, int nv)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < GROUP; i++) {
+        __mmask16 m = (__mmask16)-(s->seen[i] >> j & 1);
+        __m512 x = _mm512_set1_ps(s->p[i * KEYS + j]);
+#pragma GCC unroll 4
+        for (int g = 0; g < nv; g++)
+            acc[i][g] = _mm512_mask3_fmadd_ps(x, _mm512_load_ps(v + LANES * g), acc[i][g], m);
+    }
+}
+
+/* gcc would load x again for each fma that uses it, and the loads would bound the loop. */
+INLINE __m512 in_register(__m512 x)
+{
+    __asm__("" : "+v"(x));
+    return x;
+}
+
+/* acc = acc * c, then acc += p_j v_j, j ascending, in 16 nv columns from column `at` on. */
+INLINE void add_columns(const struct group *s, const float *v, size_t wide, size_t at, int nv)
+{
+    __m512 a[GROUP][4];
 #pragma GCC unroll 4
     for (int i = 0; i < GROUP; i++)
 #pragma GCC unroll 4
-        for (int g = 0; g < n; g++)
-            _mm512_store_ps(p + i * KEYS + LANES * g, branch[0][i][g]);
-}
-
-static void dots(float *p, const float *const q[GROUP], const float *kt, size_t hd, size_t n)
-{
-    switch (n) {
-    case 1:  dot_keys(p, q, kt, hd, 1); break;
-    case 2:  dot_keys(p, q, kt, hd, 2); break;
-    case 3:  dot_keys(p, q, kt, hd, 3); break;
-    default: dot_keys(p, q, kt, hd, 4); break;
-    }
-}
-
-/* Which of the 16 keys from `at` on lie in j0 .. j1. */
-static __mmask16 visible(size_t at, size_t j0, size_t j1)
-{
-    size_t low = j0 > at ? j0 - at : 0, end = j1 + 1 < at + LANES ? j1 + 1 - at : LANES;
-    return low < end ? (__mmask16)(lanes_x16(end) & ~lanes_x16(low)) : 0;
-}
-
-/* From dot products to weights of keys j0 .. j1, for one query; acc is scaled. */
-static void weigh(float *p, float *acc, struct query *q, size_t wide, float scale, size_t j0,
-                  size_t j1)
-{
-    __m512 top = _mm512_set1_ps(-INFINITY), chain = _mm512_setzero_ps();
-    size_t begin = j0 / LANES * LANES;
-    for (size_t j = begin; j <= j1; j += LANES) {
-        __m512 s = _mm512_mul_ps(_mm512_set1_ps(scale), _mm512_load_ps(p + j));
-        _mm512_store_ps(p + j, s);
-        top = _mm512_mask_max_ps(top, visible(j, j0, j1), s, top);       /* drops NaN */
-    }
-    float max = _mm512_reduce_max_ps(top);
-    max = max > q->max ? max : q->max;
-    for (size_t j = begin; j <= j1; j += LANES) {
-        __m512 e = exp_f32_x16(_mm512_sub_ps(_mm512_load_ps(p + j), _mm512_set1_ps(max)));
-        _mm512_store_ps(p + j, e);
-        chain = _mm512_mask_add_ps(chain, visible(j, j0, j1), chain, e);
-    }
-    float c = q->max == -INFINITY ? 0 : exp_f32(q->max - max);
-    q->max = max;
-    q->sum = fmaf(q->sum, c, chains_sum_x16(chain));
-    for (size_t i = 0; c != 1 && i < wide; i += LANES)
-        _mm512_store_ps(acc + i, _mm512_mul_ps(_mm512_load_ps(acc + i), _mm512_set1_ps(c)));
-}
-
-/* Queries u .. u + n - 1 with the block of keys that begins at position `at`. */
-static void group_block(struct tile *t, size_t u, size_t n, uint64_t at)
-{
-    const float *q[GROUP];
-    size_t begin[GROUP], end[GROUP], low = KEYS, high = 0;
-    for (size_t i = 0; i < GROUP; i++) {
-        const struct query *x = &t->query[u + (i < n ? i : n - 1)];
-        q[i] = x->q;
-        begin[i] = x->first > at ? (size_t)(x->first - at) : 0;
-        end[i] = x->last < at ? 0 : x->last - at < KEYS ? (size_t)(x->last - at) + 1 : KEYS;
-        if (begin[i] >= end[i])
-            begin[i] = end[i] = 0;        /* sees none of them */
-        else {
-            low = begin[i] < low ? begin[i] : low;
-            high = end[i] > high ? end[i] : high;
+        for (int g = 0; g < nv; g++)
+            a[i][g] = _mm512_mul_ps(_mm512_set1_ps(s->c[i]),
+                                    _mm512_load_ps(s->acc + (size_t)i * wide + at + LANES * g));
+    v += at;
+    for (size_t j = s->span.low; j < s->span.common; j++)
+        add_key(a, s, v + j * wide, j, nv);
+    const float *y = v + s->span.common * wide;
+    for (size_t j = s->span.common; j < s->span.common_end; j++, y += wide) {
+        __m512 x[4];
+#pragma GCC unroll 4
+        for (int g = 0; g < nv; g++)
+            x[g] = in_register(_mm512_load_ps(y + LANES * g));
+#pragma GCC unroll 4
+        for (int i = 0; i < GROUP; i++) {
+            __m512 w = _mm512_set1_ps(s->p[i * KEYS + j]);
+#pragma GCC unroll 4
+            for (int g = 0; g < nv; g++)
+                a[i][g] = _mm512_fmadd_ps(w, x[g], a[i][g]);
         }
     }
-    if (low >= high)
+    for (size_t j = s->span.common_end; j < s->span.high; j++)
+        add_key(a, s, v + j * wide, j, nv);
+#pragma GCC unroll 4
+    for (int i = 0; i < GROUP; i++)
+#pragma GCC unroll 4
+        for (int g = 0; g < nv; g++)
+            _mm512_store_ps(s->acc + (size_t)i * wide + at + LANES * g, a[i][g]);
+}
+
+static void add_values(const struct group *s, const float *v, size_t wide)
+{
+    size_t at = 0;
+    for (; at + 4 * LANES <= wide; at += 4 * LANES)
+        add_columns(s, v, wide, at, 4);
+    for (; at < wide; at += LANES)
+        add_columns(s, v, wide, at, 1);
+}
+
+/* Batch number n with the block of keys that begins at position `at`. */
+static void batch_block(struct tile *t, size_t n, uint64_t at)
+{
+    struct view w;
+    _Alignas(64) float c[BATCH];
+    struct batch *b = &t->batch[n];
+    if (!begin_view(&w, b, at))
         return;
-    low = low / LANES * LANES;
-    dots(t->p + low, q, t->kt + low, t->hd, (high - low + LANES - 1) / LANES);
-    for (size_t i = 0; i < n; i++)
-        if (begin[i] < end[i])
-            weigh(t->p + i * KEYS, t->acc + (u + i) * t->wide, &t->query[u + i], t->wide,
-                  t->scale, begin[i], end[i] - 1);
-    add_group(t->acc + u * t->wide, (struct weights){ t->p, KEYS, 1 }, t->v, t->wide, begin, end,
-              n);
+    for (size_t i = 0; i < BATCH; i += HALF)
+        score_half(t, &w, t->qt + n * BATCH * t->wide, i);
+    weigh_batch(t->p, c, b, &w);
+    for (size_t i = 0; i < BATCH; i += GROUP) {
+        struct group s = { .acc = t->acc + (n * BATCH + i) * t->wide, .p = t->p + i * KEYS,
+                           .c = c + i, .seen = w.seen + i, .span = span_of(&w, i, GROUP) };
+        if (s.span.high)
+            add_values(&s, t->v, t->wide);
+    }
 }
 
 static void attend(struct tile *t, const struct attn_rows *a)
 {
-    uint64_t first = t->query[0].first, last = t->query[t->n - 1].last;
+    uint64_t first = t->batch[0].first[0], last = t->last;
     for (uint64_t b = first / KEYS; b <= last / KEYS; b++) {
         uint64_t at = b * KEYS;
         size_t offset = (size_t)(at % a->ring) * a->kv_stride;
         load_block(t, a, (const char *)a->k + offset, (const char *)a->v + offset,
                    first > at ? (size_t)(first - at) : 0,
                    last - at < KEYS ? (size_t)(last - at) : KEYS - 1);
-        for (size_t u = 0; u < t->n; u += GROUP)
-            group_block(t, u, t->n - u < GROUP ? t->n - u : GROUP, at);
+        for (size_t n = 0; n < t->n; n++)
+            batch_block(t, n, at);
     }
 }
 
-/* Rows r .. r + n_rows - 1 and heads h .. h + n_heads - 1 become the queries of the tile. */
-static void begin_tile(struct tile *t, const struct attn_rows *a, size_t r, size_t n_rows,
-                       size_t h, size_t n_heads)
+/* Some rows and heads of the whole: the queries of a tile. */
+struct part {
+    size_t row, rows, head, heads;
+};
+
+/* Query number u of the tile into place i of its batch. */
+static void load_query(struct tile *t, struct batch *b, const struct attn_rows *a,
+                       const struct part *part, size_t u, size_t i)
 {
-    t->n = n_rows * n_heads;
-    for (size_t u = 0; u < t->n; u++) {
-        size_t row = r + u / n_heads;
-        uint64_t pos = a->first_pos + row;
-        t->query[u] = (struct query){
-            .q = a->q + row * a->q_stride + (h + u % n_heads) * a->hd, .last = pos,
-            .first = attn_first_seen(a, pos), .max = -INFINITY,
-        };
+    size_t row = part->row + u / part->heads, head = part->head + u % part->heads;
+    uint64_t pos = a->first_pos + row;
+    const float *q = a->q + row * a->q_stride + head * a->hd;
+    b->first[i] = attn_first_seen(a, pos);
+    b->end[i] = pos + 1;
+    t->last = pos;
+    widen(t->rows + i * t->wide, (const char *)q, 0, 1, t->hd, KV_F32);
+}
+
+static void begin_tile(struct tile *t, const struct attn_rows *a, const struct part *part)
+{
+    size_t n = part->rows * part->heads;
+    t->n = (n + BATCH - 1) / BATCH;
+    for (size_t u = 0; u < n; u += BATCH) {
+        struct batch *b = &t->batch[u / BATCH];
+        for (size_t i = 0; i < BATCH; i++) {
+            b->max[i] = -INFINITY;
+            b->sum[i] = 0;
+            b->first[i] = b->end[i] = 0;
+            if (u + i < n)
+                load_query(t, b, a, part, u + i, i);
+        }
+        turn_rows(t->qt + u * t->wide, t);
     }
-    memset(t->acc, 0, t->n * t->wide * sizeof *t->acc);
+    memset(t->acc, 0, t->n * BATCH * t->wide * sizeof *t->acc);
 }
 
 static void divide(float *out, const float *acc, size_t hd, float sum)
@@ -269,32 +458,36 @@ static void divide(float *out, const float *acc, size_t hd, float sum)
 }
 
 static void end_tile(float *out, size_t out_stride, const struct tile *t,
-                     const struct attn_rows *a, size_t r, size_t h, size_t n_heads)
+                     const struct attn_rows *a, const struct part *part)
 {
-    for (size_t u = 0; u < t->n; u++) {
-        size_t row = r + u / n_heads, head = h + u % n_heads;
-        const struct query *q = &t->query[u];
-        divide(out + row * out_stride + head * t->hd, t->acc + u * t->wide, t->hd, q->sum);
+    for (size_t u = 0; u < part->rows * part->heads; u++) {
+        size_t row = part->row + u / part->heads, head = part->head + u % part->heads;
+        const struct batch *b = &t->batch[u / BATCH];
+        float max = b->max[u % BATCH], sum = b->sum[u % BATCH];
+        divide(out + row * out_stride + head * t->hd, t->acc + u * t->wide, t->hd, sum);
         if (a->lse)
-            a->lse[row * a->lse_stride + head] = attn_lse(q->max, q->sum);
+            a->lse[row * a->lse_stride + head] = attn_lse(max, sum);
     }
 }
 
 static void in_tiles(float *out, size_t out_stride, const struct attn_rows *a)
 {
     struct tile t;
-    size_t n_heads = a->n_q < TILE ? a->n_q : TILE, n_rows = TILE / n_heads;
     t.hd = a->hd;
     t.wide = padded(a->hd);
+    t.steps = t.wide / LANES;
     t.scale = a->scale;
     memset(t.rows, 0, sizeof t.rows);
+    size_t most = BUDGET / t.wide < BATCHES * BATCH ? BUDGET / t.wide / BATCH * BATCH
+                                                    : BATCHES * BATCH;
+    size_t n_heads = a->n_q < most ? a->n_q : most, n_rows = most / n_heads;
     for (size_t r = 0; r < a->n_rows; r += n_rows)
         for (size_t h = 0; h < a->n_q; h += n_heads) {
-            size_t rows = a->n_rows - r < n_rows ? a->n_rows - r : n_rows;
-            size_t heads = a->n_q - h < n_heads ? a->n_q - h : n_heads;
-            begin_tile(&t, a, r, rows, h, heads);
+            struct part part = { .row = r, .rows = a->n_rows - r < n_rows ? a->n_rows - r : n_rows,
+                                 .head = h, .heads = a->n_q - h < n_heads ? a->n_q - h : n_heads };
+            begin_tile(&t, a, &part);
             attend(&t, a);
-            end_tile(out, out_stride, &t, a, r, h, heads);
+            end_tile(out, out_stride, &t, a, &part);
         }
 }
 
