@@ -33,6 +33,7 @@ static inline double log_f64(double x)
     bits -= (uint64_t)e << 52;
     memcpy(&x, &bits, sizeof x);
     double f = x - 1, t = f / (2 + f), half = 0.5 * f * f, sum = 0;
+#pragma GCC unroll 10
     for (int k = 21; k >= 3; k -= 2)
         sum = (sum + 2.0 / k) * (t * t);
     return (double)e * LOG_LN2_HI - (half - (t * (half + sum) + (double)e * LOG_LN2_LO) - f);
