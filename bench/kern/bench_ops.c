@@ -65,6 +65,11 @@ static void run_rmsnorm(struct bench *b)
     b->k->rmsnorm_fwd(b->y, b->x, b->z, 1, b->n, 1e-5f);
 }
 
+static void run_rmsnorm_bf16(struct bench *b)
+{
+    b->k->rmsnorm_fwd_bf16((bf16 *)b->y, b->x, b->z, 1, b->n, 1e-5f);
+}
+
 static void run_swiglu(struct bench *b)
 {
     b->k->swiglu_fwd(b->y, b->x, b->z, b->n, 0);
@@ -168,6 +173,7 @@ static const struct op {
     size_t bytes;
 } ops[] = {
     { "rmsnorm_fwd",   run_rmsnorm,   12 },
+    { "rmsnorm_fwd_bf16", run_rmsnorm_bf16, 10 },
     { "swiglu_fwd",    run_swiglu,    12 },
     { "geglu_fwd",     run_geglu,     12 },
     { "add_fwd",       run_add,       12 },

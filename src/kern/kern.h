@@ -71,6 +71,7 @@
 /* These have a function of their own at level amx: tiles, or AVX512_BF16. */
 #define KERNELS_TILES(X) \
     X(round_bf16)       /* quant */ \
+    X(rmsnorm_fwd_bf16) /* norm  */ \
     X(swiglu_bwd_bf16)  /* act   */ \
     X(geglu_bwd_bf16)   /* act   */ \
     X(attn_bwd_bf16)    /* attn  */ \

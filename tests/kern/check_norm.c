@@ -65,3 +65,35 @@ void check_rmsnorm_fwd(struct tester *t)
     t->k->rmsnorm_fwd(y, NULL, NULL, 0, 33, 1e-6f);
     t_end(t);
 }
+
+/* What the C level gives in f32, then rounded.  A NaN's payload is free. */
+static void rounded_case(struct tester *t, size_t rows, size_t dim, bool any)
+{
+    size_t n = rows * dim;
+    float *x = t_floats(t, n, dim % 4, FILL_RANDOM), *g = t_floats(t, dim, 1, FILL_RANDOM);
+    float *want = t_copy(t, x, n), *got = t_copy(t, x, n);
+    bf16 *y = t_bytes(t, n * sizeof *y, 2);
+    for (size_t i = 0; any && i < n; i += 5)
+        x[i] = f32_from_bits((uint32_t)t_random(t));
+    t->ref->rmsnorm_fwd(want, x, g, rows, dim, 1e-5f);
+    t->k->rmsnorm_fwd_bf16(y, x, g, rows, dim, 1e-5f);
+    for (size_t i = 0; i < n; i++) {
+        want[i] = bf16_to_f32(f32_to_bf16(want[i]));
+        got[i] = bf16_to_f32(y[i]);
+    }
+    t_same(t, got, want, n, "y");
+}
+
+void check_rmsnorm_fwd_bf16(struct tester *t)
+{
+    for (const size_t *dim = t_sizes; *dim; dim++) {
+        t_case(t, "rows=6 dim=%zu", *dim);
+        rounded_case(t, 6, *dim, false);
+        t_end(t);
+    }
+    t_case(t, "rows of 1300; any bits");
+    rounded_case(t, 5, 1300, false);
+    rounded_case(t, 3, 1300, true);
+    t->k->rmsnorm_fwd_bf16(NULL, NULL, NULL, 0, 8, 1e-5f);
+    t_end(t);
+}

@@ -18,8 +18,14 @@
 
 #include <stddef.h>
 
+#include "kern/half_bits.h"
+
 typedef void rmsnorm_fwd_fn(float *y, const float *x, const float *g,
                             size_t rows, size_t dim, float eps);
+
+/* round_bf16 (quant.h) of what rmsnorm_fwd gives, to the bit; y overlaps nothing. */
+typedef void rmsnorm_fwd_bf16_fn(bf16 *y, const float *x, const float *g, size_t rows, size_t dim,
+                                 float eps);
 
 /*
  * rmsnorm_bwd: the gradients of the above by x and by g.
@@ -39,6 +45,8 @@ typedef void rmsnorm_bwd_fn(float *dx, float *dg, const float *dy, const float *
                             size_t rows, size_t dim, float eps);
 
 rmsnorm_fwd_fn rmsnorm_fwd_c, rmsnorm_fwd_avx2, rmsnorm_fwd_avx512;
+rmsnorm_fwd_bf16_fn rmsnorm_fwd_bf16_c, rmsnorm_fwd_bf16_avx2, rmsnorm_fwd_bf16_avx512;
+rmsnorm_fwd_bf16_fn rmsnorm_fwd_bf16_amx;
 rmsnorm_bwd_fn rmsnorm_bwd_c, rmsnorm_bwd_avx2, rmsnorm_bwd_avx512;
 
 #endif

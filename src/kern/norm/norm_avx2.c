@@ -5,6 +5,9 @@
 #include <math.h>
 
 #include "kern/norm/chains_avx2.h"
+#include "kern/quant/quant.h"
+
+enum { PIECE = 512 };                     /* floats that wait in L1 to be rounded */
 
 static __m256 load_part(const float *x, size_t n)
 {
@@ -47,6 +50,20 @@ void rmsnorm_fwd_avx2(float *y, const float *x, const float *g, size_t rows, siz
 {
     for (size_t r = 0; r < rows; r++, x += dim, y += dim)
         scale_row(y, x, g, dim, 1.0f / sqrtf(sum_squares(x, dim) / (float)dim + eps));
+}
+
+void rmsnorm_fwd_bf16_avx2(bf16 *y, const float *x, const float *g, size_t rows, size_t dim,
+                           float eps)
+{
+    float piece[PIECE];
+    for (size_t r = 0; r < rows; r++, x += dim, y += dim) {
+        float s = 1.0f / sqrtf(sum_squares(x, dim) / (float)dim + eps);
+        for (size_t i = 0; i < dim; i += PIECE) {
+            size_t n = dim - i < PIECE ? dim - i : PIECE;
+            scale_row(piece, x + i, g + i, n, s);
+            round_bf16_avx2(y + i, piece, n);
+        }
+    }
 }
 
 /* n <= 8 elements into a half of the chains.  Where denormals are flushed a chain may hold

@@ -21,6 +21,16 @@ void rmsnorm_fwd_c(float *y, const float *x, const float *g, size_t rows, size_t
     }
 }
 
+void rmsnorm_fwd_bf16_c(bf16 *y, const float *x, const float *g, size_t rows, size_t dim,
+                        float eps)
+{
+    for (size_t r = 0; r < rows; r++, x += dim, y += dim) {
+        float s = 1.0f / sqrtf(sum_squares(x, dim) / (float)dim + eps);
+        for (size_t i = 0; i < dim; i++)
+            y[i] = f32_to_bf16(x[i] * s * g[i]);
+    }
+}
+
 static float dot_grad(const float *dy, const float *g, const float *x, size_t n)
 {
     float c[CHAINS] = { 0 };
