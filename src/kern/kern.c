@@ -15,6 +15,7 @@ static const struct kernels kernels_avx512 = { KERNELS(AVX512_LEVEL) };
 #define AMX_LEVEL(op) .op = op##_amx,
 static const struct kernels kernels_amx = {
     KERNELS_NO_TILES(AVX512_LEVEL) KERNELS_TILES(AMX_LEVEL)
+    KERNELS_ONLY_TILES(AMX_LEVEL)
 };
 
 static const struct kernels *const tables[N_CPU_LEVELS] = {

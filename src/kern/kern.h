@@ -15,6 +15,7 @@
 #include "kern/attn/attn_bwd.h"
 #include "kern/gemm/gemm.h"
 #include "kern/gemm/gemm_bwd.h"
+#include "kern/gemm/gemm_packed.h"
 #include "kern/loss/loss.h"
 #include "kern/moe/moe.h"
 #include "kern/norm/norm.h"
@@ -84,9 +85,16 @@
     KERNELS_NO_TILES(X) \
     KERNELS_TILES(X)
 
+/* Only level amx has these; NULL below it. */
+#define KERNELS_ONLY_TILES(X) \
+    X(gemm_bf16_pack_y) /* gemm_packed */ \
+    X(gemm_bf16_pack_dx) \
+    X(gemm_bf16_packed)
+
 struct kernels {
 #define X(op) op##_fn *op;
     KERNELS(X)
+    KERNELS_ONLY_TILES(X)
 #undef X
 };
 

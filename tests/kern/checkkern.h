@@ -40,6 +40,7 @@
     X(encode)           \
     X(amx_order)        \
     X(attn_tiles)       \
+    X(gemm_packed)      \
     KERNELS(X)
 
 enum fill {

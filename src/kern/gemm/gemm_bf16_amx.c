@@ -2,72 +2,29 @@
 #if defined(__x86_64__)
 
 #include "kern/gemm/gemm_bwd.h"
+#include "kern/gemm/gemm_packed.h"
 #include "kern/gemm/gemm_tiles_amx.h"
 
 /*
- * 512 k of 512 columns of B and of 128 rows of A, packed, wait in the second cache; or 1024 k of
- * half as many where that spares c a second pass (not dw, whose A is dear to pack).  Of these 32
- * rows of A stay in the first while all of B streams past them.
+ * A strip of 32 rows of A, up to DEPTH k of each, stays in the first cache while panels of 32
+ * columns of B stream past it from the second, where B_BYTES of them wait.
  */
-enum {
-    DEPTH = 512, COLS = 512, ROWS = 128, FEW_ROWS = 12,
-    GAP = 192,                            /* not all panels on the same cache lines */
-    PANELS = COLS / SIDE, STRIPS = ROWS / SIDE, PANEL_BYTES = DEPTH / TILE_K * STEP_BYTES + GAP
-};
+enum { DEPTH = 640, B_BYTES = 512 << 10, FEW_ROWS = 12, LINE = 64, SAME_LINES = 2048 };
 
 static _Thread_local struct {
-    _Alignas(64) uint8_t a[STRIPS * PANEL_BYTES], b[PANELS * PANEL_BYTES];
+    _Alignas(LINE) uint8_t a[DEPTH / TILE_K * STEP_BYTES], b[B_BYTES];
 } scratch;
 
-/* `width` rows or columns of an operand, n k of each, as steps from `to` on; the next SIDE of them
- * `panel` bytes further. */
-typedef void pack_fn(uint8_t *to, size_t panel, const uint8_t *p, size_t bytes, size_t n,
-                     size_t width);
+/* One step of up to 32 k and of `width` <= 32 rows or columns; see gemm_tiles_amx.h. */
+typedef void pack_step_fn(uint8_t *to, const uint8_t *p, size_t bytes, size_t n, size_t width);
 
-/* An operand in memory, and how it is packed. */
+/* An operand in memory, and how it is packed; NULL: it lies as tiles want it. */
 struct operand {
     const uint8_t *p;
     size_t bytes;                         /* from one of its rows to the next */
     size_t next_k, next;                  /* to the next k, to the next row or column of c */
-    pack_fn *pack;
+    pack_step_fn *pack;
 };
-
-static void pack_b_along(uint8_t *to, size_t panel, const uint8_t *p, size_t bytes, size_t n,
-                         size_t width)
-{
-    for (size_t j = 0; j < width; j += SIDE, to += panel, p += SIDE * bytes)
-        for (size_t i = 0; i < n; i += TILE_K)
-            pack_along(to + i / TILE_K * STEP_BYTES, p + 2 * i, bytes, n - i, width - j);
-}
-
-/* Row by row, all columns of a pair. */
-static void pack_b_across(uint8_t *to, size_t panel, const uint8_t *p, size_t bytes, size_t n,
-                          size_t width)
-{
-    for (size_t i = 0; i < (n + TILE_K - 1) / TILE_K * TILE_K; i += 2, p += 2 * bytes) {
-        uint8_t *line = to + i / TILE_K * STEP_BYTES + i % TILE_K * 32;
-        for (size_t j = 0; j < width; j += SIDE, line += panel)
-            pair_rows(line, p + 2 * j, bytes, n > i ? n - i : 0, first_words(width - j));
-    }
-}
-
-static void pack_a_along(uint8_t *to, size_t panel, const uint8_t *p, size_t bytes, size_t n,
-                         size_t width)
-{
-    for (size_t q = 0; q < width; q++, p += bytes)
-        for (size_t i = 0; i < n; i += TILE_K)
-            _mm512_store_si512(to + q / SIDE * panel + q % SIDE * 64
-                               + i / TILE_K * STEP_BYTES,
-                               _mm512_maskz_loadu_epi16(first_words(n - i), p + 2 * i));
-}
-
-static void pack_a_across(uint8_t *to, size_t panel, const uint8_t *p, size_t bytes, size_t n,
-                          size_t width)
-{
-    for (size_t i = 0; i < n; i += TILE_K, to += STEP_BYTES, p += TILE_K * bytes)
-        for (size_t j = 0; j < width; j += SIDE)
-            pack_turned(to + j / SIDE * panel, p + 2 * j, bytes, n - i, width - j);
-}
 
 /* c[rows][cols] = or += A B. */
 struct product {
@@ -77,16 +34,34 @@ struct product {
     bool from_zero;
 };
 
+/* A part of a product: columns [j, j + cols) of c, k in [i, i + n). */
+struct part {
+    const struct product *p;
+    size_t j, cols, i, n, panel;          /* panel: bytes from one of B to the next */
+    const uint8_t *b;
+};
+
 static size_t at_most(size_t n, size_t most)
 {
     return n < most ? n : most;
+}
+
+/* n k from p on of `width` rows or columns, 32 after 32 of them. */
+static void pack_all(uint8_t *to, const struct operand *o, const uint8_t *p, size_t n,
+                     size_t width)
+{
+    for (size_t j = 0; j < width; j += SIDE, p += SIDE * o->next) {
+        const uint8_t *at = p;
+        for (size_t i = 0; i < n; i += TILE_K, at += TILE_K * o->next_k, to += STEP_BYTES)
+            o->pack(to, at, o->bytes, n - i, at_most(width - j, SIDE));
+    }
 }
 
 /* The sums of r rows, for which the tiles are configured; c has SIDE columns. */
 static void run_tiles(const struct tile_sum *s, float *c, size_t stride, size_t r)
 {
     if (r > TILE_ROWS)
-        sum_2x2(s, c, stride * sizeof *c);
+        stream_2x2(s, c, stride * sizeof *c);
     else
         sum_1x2(s, c, stride * sizeof *c);
 }
@@ -94,7 +69,7 @@ static void run_tiles(const struct tile_sum *s, float *c, size_t stride, size_t 
 /* As run_tiles where c has fewer columns: through a block of its own. */
 static void run_narrow(const struct tile_sum *s, float *c, size_t stride, size_t r, size_t width)
 {
-    _Alignas(64) float edge[SIDE * SIDE];
+    _Alignas(LINE) float edge[SIDE * SIDE];
     for (size_t q = 0; !s->zero && q < r; q++)
         memcpy(edge + q * SIDE, c + q * stride, width * sizeof *c);
     run_tiles(s, edge, SIDE, r);
@@ -102,23 +77,11 @@ static void run_narrow(const struct tile_sum *s, float *c, size_t stride, size_t
         memcpy(c + q * stride, edge + q * SIDE, width * sizeof *c);
 }
 
-/* A part of a product: columns [j, j + cols) of c, k in [i, i + n). */
-struct part {
-    const struct product *p;
-    size_t j, cols, i, n, panel;          /* panel: bytes of one, or of a strip of A */
-};
-
-static void pack_operand(uint8_t *to, const struct part *at, const struct operand *o, size_t first,
-                         size_t width)
-{
-    o->pack(to, at->panel, o->p + first * o->next + at->i * o->next_k, o->bytes, at->n, width);
-}
-
-/* r rows of c by the columns whose B is in scratch.b. */
+/* r rows of c from row t on, by all columns of the part. */
 static void run_strip(const struct part *at, struct tile_sum *s, size_t t, size_t r)
 {
     float *c = at->p->c + t * at->p->c_stride + at->j;
-    s->b = scratch.b;
+    s->b = at->b;
     for (size_t j = 0; j < at->cols; j += SIDE, s->b += at->panel)
         if (at->cols - j >= SIDE)
             run_tiles(s, c + j, at->p->c_stride, r);
@@ -129,55 +92,78 @@ static void run_strip(const struct part *at, struct tile_sum *s, size_t t, size_
 static void run_part(const struct part *at)
 {
     const struct product *p = at->p;
-    struct tile_sum s = { .a_row = 64, .a_step = STEP_BYTES,
+    const struct operand *a = &p->a, *b = &p->b;
+    struct tile_sum s = { .a = scratch.a, .a_row = a->pack ? LINE : a->bytes,
+                          .a_step = a->pack ? STEP_BYTES : LINE,
                           .steps = (at->n + TILE_K - 1) / TILE_K,
-                          .zero = p->from_zero && at->i == 0, .stream = true };
-    size_t group = at->n > DEPTH ? ROWS / 2 : ROWS;
-    pack_operand(scratch.b, at, &p->b, at->j, at->cols);
+                          .zero = p->from_zero && at->i == 0 };
+    if (b->pack)
+        pack_all(scratch.b, b, b->p + at->j * b->next + at->i * b->next_k, at->n, at->cols);
     tiles_configure(SIDE);
-    for (size_t t = 0; t < p->rows; t += group) {
-        size_t rows = at_most(p->rows - t, group);
-        pack_operand(scratch.a, at, &p->a, t, rows);
-        s.a = scratch.a;
-        for (size_t q = 0; q < rows; q += SIDE, s.a += at->panel) {
-            size_t r = at_most(rows - q, SIDE);
-            if (r < SIDE)
-                tiles_configure(r);
-            run_strip(at, &s, t + q, r);
-        }
+    for (size_t t = 0; t < p->rows; t += SIDE) {
+        const uint8_t *strip = a->p + t * a->next + at->i * a->next_k;
+        size_t r = at_most(p->rows - t, SIDE);
+        if (a->pack)
+            pack_all(scratch.a, a, strip, at->n, r);
+        else
+            s.a = strip;
+        if (r < SIDE)
+            tiles_configure(r);
+        run_strip(at, &s, t, r);
     }
 }
 
+/* Parts of k of about the same size, and as many columns as there is room for. */
 static void run_product(const struct product *p)
 {
-    bool deep = p->from_zero && p->depth > DEPTH;
-    size_t depth = deep ? 2 * DEPTH : DEPTH, cols = deep ? COLS / 2 : COLS;
+    size_t parts = (p->depth + DEPTH - 1) / DEPTH;
+    if (parts == 0)
+        return;
+    size_t depth = ((p->depth + parts - 1) / parts + TILE_K - 1) / TILE_K * TILE_K;
+    size_t cols = B_BYTES / (2 * depth) / SIDE * SIDE;
     for (size_t j = 0; j < p->cols; j += cols)
         for (size_t i = 0; i < p->depth; i += depth) {
-            struct part at = { p, j, at_most(p->cols - j, cols), i, at_most(p->depth - i, depth),
-                               0 };
-            at.panel = (at.n + TILE_K - 1) / TILE_K * STEP_BYTES + GAP;
+            struct part at = { .p = p, .j = j, .cols = at_most(p->cols - j, cols), .i = i,
+                               .n = at_most(p->depth - i, depth) };
+            at.panel = p->b.pack ? (at.n + TILE_K - 1) / TILE_K * STEP_BYTES : SIDE * p->b.next;
+            at.b = p->b.pack ? scratch.b : p->b.p + j * p->b.next + i * p->b.next_k;
             run_part(&at);
         }
     tiles_release();
 }
 
 /* The index summed over runs along the operand's rows, or across them. */
-static struct operand along(const void *p, size_t bytes, pack_fn *pack)
+static struct operand along(const void *p, size_t bytes, pack_step_fn *pack)
 {
     return (struct operand){ p, bytes, 2, bytes, pack };
 }
 
-static struct operand across(const void *p, size_t bytes, pack_fn *pack)
+static struct operand across(const void *p, size_t bytes, pack_step_fn *pack)
 {
     return (struct operand){ p, bytes, bytes, 2, pack };
+}
+
+/* A along k, in place where its rows are whole steps of whole cache lines, and a strip's do not
+ * fall on the same lines of the first cache. */
+static struct operand rows_along(const void *p, size_t bytes, size_t depth)
+{
+    bool lines = ((uintptr_t)p | bytes) % LINE == 0 && depth % TILE_K == 0;
+    bool dense = bytes == 2 * depth && depth <= DEPTH;
+    return along(p, bytes, lines && (dense || bytes % SAME_LINES) ? NULL : pack_rows);
+}
+
+/* Panels of 32 columns, all their k after each other. */
+static struct operand packed(const void *p, size_t depth)
+{
+    size_t column = (depth + TILE_K - 1) / TILE_K * (STEP_BYTES / SIDE);
+    return (struct operand){ p, 0, STEP_BYTES / TILE_K, column, NULL };
 }
 
 void gemm_bf16_amx(float *y, size_t y_stride, const void *w, size_t row_bytes,
                    const struct acts *x, size_t rows, size_t n, size_t k)
 {
-    struct product p = { y, y_stride, rows, k, n, along(x->bf16, 2 * k, pack_a_along),
-                         along(w, row_bytes, pack_b_along), true };
+    struct product p = { y, y_stride, rows, k, n, rows_along(x->bf16, 2 * k, k),
+                         along(w, row_bytes, pack_along), true };
     if (rows < FEW_ROWS || k == 0)
         gemm_bf16_avx512(y, y_stride, w, row_bytes, x, rows, n, k);
     else
@@ -187,8 +173,8 @@ void gemm_bf16_amx(float *y, size_t y_stride, const void *w, size_t row_bytes,
 void gemm_bf16_dx_amx(float *dx, size_t dx_stride, const bf16 *dy, size_t dy_stride,
                       const void *w, size_t row_bytes, size_t rows, size_t n, size_t k, bool add)
 {
-    struct product p = { dx, dx_stride, rows, n, k, along(dy, 2 * dy_stride, pack_a_along),
-                         across(w, row_bytes, pack_b_across), !add };
+    struct product p = { dx, dx_stride, rows, n, k, rows_along(dy, 2 * dy_stride, n),
+                         across(w, row_bytes, pack_across), !add };
     if (rows < FEW_ROWS || n == 0)
         gemm_bf16_dx_avx512(dx, dx_stride, dy, dy_stride, w, row_bytes, rows, n, k, add);
     else
@@ -198,9 +184,29 @@ void gemm_bf16_dx_amx(float *dx, size_t dx_stride, const bf16 *dy, size_t dy_str
 void gemm_bf16_dw_amx(float *dw, size_t dw_stride, const bf16 *dy, size_t dy_stride,
                       const bf16 *x, size_t x_stride, size_t rows, size_t n, size_t k)
 {
-    struct product p = { dw, dw_stride, n, rows, k, across(dy, 2 * dy_stride, pack_a_across),
-                         across(x, 2 * x_stride, pack_b_across), false };
+    struct product p = { dw, dw_stride, n, rows, k, across(dy, 2 * dy_stride, pack_turned),
+                         across(x, 2 * x_stride, pack_across), false };
     run_product(&p);
+}
+
+void gemm_bf16_packed_amx(float *c, size_t c_stride, const bf16 *a, size_t a_stride,
+                          const void *b, size_t rows, size_t cols, size_t depth, bool add)
+{
+    struct product p = { c, c_stride, rows, depth, cols, rows_along(a, 2 * a_stride, depth),
+                         packed(b, depth), !add };
+    run_product(&p);
+}
+
+void gemm_bf16_pack_y_amx(void *to, const void *w, size_t row_bytes, size_t n, size_t k)
+{
+    struct operand b = along(w, row_bytes, pack_along);
+    pack_all(to, &b, b.p, k, n);
+}
+
+void gemm_bf16_pack_dx_amx(void *to, const void *w, size_t row_bytes, size_t n, size_t k)
+{
+    struct operand b = across(w, row_bytes, pack_across);
+    pack_all(to, &b, b.p, n, k);
 }
 
 #endif

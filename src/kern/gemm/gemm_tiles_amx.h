@@ -15,14 +15,13 @@
 
 enum { SIDE = 32, STEP_BYTES = 2 * TILE_BYTES };
 
-/* A block's operands, `steps` steps of 32 k.  stream: B is read once in a while and not to be
- * kept in the first cache. */
+/* A block's operands, `steps` steps of 32 k. */
 struct tile_sum {
     const uint8_t *a;
     size_t a_row, a_step;                 /* bytes to A's next row, to the next 32 k */
     const uint8_t *b;
     size_t steps;
-    bool zero, stream;                    /* zero: sums start at +0 */
+    bool zero;                            /* sums start at +0 */
 };
 
 static inline __attribute__((always_inline)) void step_2x2(const uint8_t *a, size_t a_row,
@@ -44,43 +43,61 @@ static inline __attribute__((always_inline)) void step_2x2(const uint8_t *a, siz
     TILE_DOT(3, 5, 7);
 }
 
-/* c[32][32] = or += A B, c's rows c_bytes apart. */
-static inline void sum_2x2(const struct tile_sum *s, float *c, size_t c_bytes)
+/* Sums from +0 or from c, whose rows are c_bytes apart; two: of more than 16 rows. */
+static inline void sums_begin(bool zero, const float *c, size_t c_bytes, bool two)
 {
-    float *low = c + TILE_ROWS * (c_bytes / sizeof *c);
-    const uint8_t *a = s->a, *b = s->b;
-    if (s->zero) {
+    const float *low = c + TILE_ROWS * (c_bytes / sizeof *c);
+    if (zero) {
         TILE_ZERO(0);
         TILE_ZERO(1);
         TILE_ZERO(2);
         TILE_ZERO(3);
-    } else {
-        TILE_LOAD(0, c, c_bytes);
-        TILE_LOAD(1, c + TILE_ROWS, c_bytes);
+        return;
+    }
+    TILE_LOAD(0, c, c_bytes);
+    TILE_LOAD(1, c + TILE_ROWS, c_bytes);
+    if (two) {
         TILE_LOAD(2, low, c_bytes);
         TILE_LOAD(3, low + TILE_ROWS, c_bytes);
     }
-    for (size_t i = 0; s->stream && i < s->steps; i++, a += s->a_step, b += STEP_BYTES)
-        step_2x2(a, s->a_row, b, true);
-    for (size_t i = 0; !s->stream && i < s->steps; i++, a += s->a_step, b += STEP_BYTES)
-        step_2x2(a, s->a_row, b, false);
+}
+
+static inline void sums_end(float *c, size_t c_bytes, bool two)
+{
+    float *low = c + TILE_ROWS * (c_bytes / sizeof *c);
     TILE_STORE(0, c, c_bytes);
     TILE_STORE(1, c + TILE_ROWS, c_bytes);
-    TILE_STORE(2, low, c_bytes);
-    TILE_STORE(3, low + TILE_ROWS, c_bytes);
+    if (two) {
+        TILE_STORE(2, low, c_bytes);
+        TILE_STORE(3, low + TILE_ROWS, c_bytes);
+    }
+}
+
+/* c[32][32] = or += A B, c's rows c_bytes apart. */
+static inline void sum_2x2(const struct tile_sum *s, float *c, size_t c_bytes)
+{
+    const uint8_t *a = s->a, *b = s->b;
+    sums_begin(s->zero, c, c_bytes, true);
+    for (size_t i = 0; i < s->steps; i++, a += s->a_step, b += STEP_BYTES)
+        step_2x2(a, s->a_row, b, false);
+    sums_end(c, c_bytes, true);
+}
+
+/* As sum_2x2 where B is read once in a while, and not to be kept in the first cache. */
+static inline void stream_2x2(const struct tile_sum *s, float *c, size_t c_bytes)
+{
+    const uint8_t *a = s->a, *b = s->b;
+    sums_begin(s->zero, c, c_bytes, true);
+    for (size_t i = 0; i < s->steps; i++, a += s->a_step, b += STEP_BYTES)
+        step_2x2(a, s->a_row, b, true);
+    sums_end(c, c_bytes, true);
 }
 
 /* As sum_2x2 for up to 16 rows. */
 static inline void sum_1x2(const struct tile_sum *s, float *c, size_t c_bytes)
 {
     const uint8_t *a = s->a, *b = s->b;
-    if (s->zero) {
-        TILE_ZERO(0);
-        TILE_ZERO(1);
-    } else {
-        TILE_LOAD(0, c, c_bytes);
-        TILE_LOAD(1, c + TILE_ROWS, c_bytes);
-    }
+    sums_begin(s->zero, c, c_bytes, false);
     for (size_t i = 0; i < s->steps; i++, a += s->a_step, b += STEP_BYTES) {
         TILE_LOAD(4, a, s->a_row);
         TILE_LOAD(6, b, 64);
@@ -88,8 +105,7 @@ static inline void sum_1x2(const struct tile_sum *s, float *c, size_t c_bytes)
         TILE_LOAD(7, b + TILE_BYTES, 64);
         TILE_DOT(1, 4, 7);
     }
-    TILE_STORE(0, c, c_bytes);
-    TILE_STORE(1, c + TILE_ROWS, c_bytes);
+    sums_end(c, c_bytes, false);
 }
 
 /*
@@ -122,6 +138,13 @@ static inline void pack_along(uint8_t *to, const uint8_t *p, size_t bytes, size_
 static inline __mmask32 first_words(size_t n)
 {
     return n < 32 ? (1u << n) - 1 : ~0u;
+}
+
+/* A from rows that lie along k, as they are. */
+static inline void pack_rows(uint8_t *to, const uint8_t *p, size_t bytes, size_t n, size_t width)
+{
+    for (size_t q = 0; q < width; q++, p += bytes, to += 64)
+        _mm512_store_si512(to, _mm512_maskz_loadu_epi16(first_words(n), p));
 }
 
 /* Rows i and i + 1 at p, of which n are there at all. */
