@@ -172,8 +172,8 @@ void pool_run(struct pool *p, size_t n, size_t grain, pool_fn *fn, void *arg)
     unsigned old = denormals_flush();
     check(grain > 0);
     if (!p || p->n_threads == 1 || n <= grain) {
-        if (n)
-            fn(arg, 0, n, 0);
+        for (size_t at = 0; at < n; at += grain)
+            fn(arg, at, n - at < grain ? n : at + grain, 0);
     } else {
         p->n = n;
         p->grain = grain;

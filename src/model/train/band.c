@@ -54,7 +54,7 @@ static struct workspace ffn_from(const struct band *b, const struct workspace *w
     struct workspace v = rows_from(b, ws);
     v.gate = from(ws->gate, b->row * width);
     v.up = from(ws->up, b->row * width);
-    v.act = acts_from(&ws->act, b->row, width, b->scratch->act);
+    v.act = b->scratch->act;
     if (!l->sparse)
         return v;
     v.router += b->row * p->router.n;
@@ -89,9 +89,12 @@ static struct tape_grads grads_from(const struct band *b, const struct tape_grad
     v.k += b->row * kv;
     v.v += b->row * kv;
     v.mix += b->row * q;
-    v.gate = or_scratch(d->gate, b->row * width, b->scratch->gate);
-    v.up = or_scratch(d->up, b->row * width, b->scratch->up);
+    v.gate = from(d->gate, b->row * width);
+    v.up = from(d->up, b->row * width);
+    v.act = acts_from(&d->act, b->row, width, NULL);
+    v.router_z = from(d->router_z, at);
     v.t16 = d->t16 ? d->t16 + at : NULL;
+    v.in16 = NULL;                        /* several widths: in16_of() in layer_bwd.c */
     v.router = from(d->router, b->row * p->router.n);
     return v;
 }

@@ -1,17 +1,22 @@
 /*
- * The experts backward.  With y = sum_e w_e E_e(z):   dE_e = w_e dy      dw_e = <dy, E_e(z)>
- * Choices were kept, not made again.  Each expert goes to one thread, some pairs at a time, which
- * takes them from its outputs to its inputs and adds to the gradients of its weights while all of
- * it is in the cache.
+ * The experts backward.  With y = sum_e w_e D_e a_e, a_e what expert e's down projection D_e reads:
+ *
+ *     g = D_e^T dy        da_e = w_e g        dw_e = <g, a_e>        dD_e += dy (w_e a_e)^T
+ *
+ * so nothing as wide as y is needed but dy itself.  Choices were kept, not made again; a_e is made
+ * again from gate and up.  Each expert goes to one thread, which takes some pairs at a time from
+ * its outputs to its inputs and adds to the gradients of its weights while all of it is in the
+ * cache.
  */
 #include "model/linear_bwd.h"
 #include "model/train/tape.h"
+
+#include "model/block.h"
 
 struct expert_task {
     struct tape *t;
     uint32_t layer;
     const struct layer_weights *w, *g;
-    const float *dt;
 };
 
 /* Pairs [p, p + n) of expert e, and whose scratch they go through. */
@@ -21,47 +26,80 @@ struct pairs {
     struct scratch *s;
 };
 
-/* Gradients of their outputs, and of their mixing weights. */
-static void outputs_backward(const struct pairs *b)
+/* Each pair's dy, in the class of the products. */
+static void gather_outputs(const struct pairs *b)
+{
+    const struct tape *t = b->k->t;
+    const uint32_t *slot = t->ffn[b->k->layer].slot + b->p;
+    const float *dt = t->d.t ? t->d.t : t->d.x;
+    size_t hidden = t->m->plan.hidden, top_k = t->m->plan.router.top_k;
+    for (size_t i = 0; i < b->n; i++) {
+        size_t from = slot[i] / top_k * hidden;
+        if (t->shape.in_bf16)
+            memcpy(b->s->t16 + i * hidden, t->d.t16 + from, hidden * sizeof(bf16));
+        else
+            memcpy(b->s->t + i * hidden, dt + from, hidden * sizeof(float));
+    }
+}
+
+/* s.row = a of pair i; its mixing weight's gradient; g becomes da, and w a is kept for dD. */
+static void weigh_back(const struct pairs *b, size_t i, size_t width)
 {
     const struct tape *t = b->k->t;
     const struct workspace *ws = &t->ffn[b->k->layer];
-    size_t hidden = t->m->plan.hidden, top_k = t->m->plan.router.top_k;
-    for (size_t i = 0; i < b->n; i++) {
-        size_t slot = ws->slot[b->p + i];
-        t->m->kern->scale_add_bwd(b->s->t + i * hidden, t->d.mixing + slot,
-                                  b->k->dt + slot / top_k * hidden,
-                                  ws->pair_out + (b->p + i) * hidden, ws->mixing[slot], hidden);
-    }
+    const struct kernels *kern = t->m->kern;
+    size_t at = (b->p + i) * width, slot = ws->slot[b->p + i];
+    float *a = b->s->row, *weighed = b->s->act.f32 + i * width, *g = b->s->dact + i * width;
+    gate_values(t->m, a, ws->pair_gate + at, ws->pair_up + at, width,
+                t->m->plan.layer[b->k->layer].swiglu_limit);
+    kern->scale_add_bwd(g, t->d.mixing + slot, g, a, ws->mixing[slot], width);
+    memset(weighed, 0, width * sizeof *weighed);
+    kern->scale_add_fwd(weighed, ws->mixing[slot], a, width);
+    if (t->shape.in_bf16)
+        kern->round_bf16(b->s->act.b16 + i * width, weighed, width);
+}
+
+/* From g to the gradients of gate and up. */
+static void gates_backward(const struct pairs *b, size_t width)
+{
+    const struct tape *t = b->k->t;
+    const struct workspace *ws = &t->ffn[b->k->layer];
+    size_t at = b->p * width;
+    struct gate_bwd g = { b->s->gate, b->s->up, b->s->in16, b->s->in16 + b->n * width, b->s->dact,
+                          ws->pair_gate + at, ws->pair_up + at };
+    for (size_t i = 0; i < b->n; i++)
+        weigh_back(b, i, width);
+    gate_backward(t, &g, b->n * width, t->m->plan.layer[b->k->layer].swiglu_limit);
 }
 
 static void pairs_backward(const struct pairs *b)
 {
     const struct expert_task *k = b->k;
     struct model *m = k->t->m;
-    const struct workspace *ws = &k->t->ffn[k->layer];
     struct scratch *s = b->s;
-    size_t hidden = m->plan.hidden, width = k->w->down_e[b->e].cols, at = b->p * width;
-    struct acts z = acts_at(&ws->pair_z, b->p, hidden);
+    size_t hidden = m->plan.hidden, width = k->w->down_e[b->e].cols;
     struct linear_bwd_job down = { .w = &k->w->down_e[b->e], .dy = s->t, .dy_stride = hidden,
-                                   .rows = b->n, .x = acts_at(&ws->pair_act, b->p, width),
-                                   .dx = s->act, .dx_stride = width,
-                                   .dw = grad_f32(&k->g->down_e[b->e]), .dy16 = s->t16 };
+                                   .rows = b->n, .dx = s->dact, .dx_stride = width,
+                                   .dy16 = s->t16, .rounded = true };
     struct linear_bwd_job gate = { .w = &k->w->gate_e[b->e], .dy = s->gate, .dy_stride = width,
-                                   .rows = b->n, .x = z, .dx = k->t->d.pair_z + b->p * hidden,
-                                   .dx_stride = hidden, .dw = grad_f32(&k->g->gate_e[b->e]),
-                                   .dy16 = s->in16 };
-    struct linear_bwd_job in[] = { gate, gate };
-    in[1].w = &k->w->up_e[b->e];
-    in[1].dy = s->up;
-    in[1].dx_add = true;
-    in[1].dw = grad_f32(&k->g->up_e[b->e]);
-    in[1].dy16 = s->in16 + b->n * width;
-    outputs_backward(b);
+                                   .rows = b->n, .x = acts_at(&s->pair_z, 0, hidden),
+                                   .dx = k->t->d.pair_z + b->p * hidden, .dx_stride = hidden,
+                                   .dw = grad_f32(&k->g->gate_e[b->e]), .dy16 = s->in16,
+                                   .rounded = true };
+    gather_inputs(k->t, k->layer, &s->pair_z, b->p, b->n);
+    gather_outputs(b);
     linear_bwd_alone(m, &down, 1);
-    struct gate_bwd g = { s->gate, s->up, s->act, ws->pair_gate + at, ws->pair_up + at };
-    gate_backward(m, &g, b->n * width, m->plan.layer[k->layer].swiglu_limit);
-    linear_bwd_alone(m, in, 2);
+    gates_backward(b, width);
+    struct linear_bwd_job last[] = { gate, gate, down };
+    last[1].w = &k->w->up_e[b->e];
+    last[1].dy = s->up;
+    last[1].dx_add = true;
+    last[1].dw = grad_f32(&k->g->up_e[b->e]);
+    last[1].dy16 += b->n * width;
+    last[2].dx = NULL;
+    last[2].x = acts_at(&s->act, 0, width);
+    last[2].dw = grad_f32(&k->g->down_e[b->e]);
+    linear_bwd_alone(m, last, 3);
 }
 
 static void expert_range(void *arg, size_t begin, size_t end, int worker)
@@ -77,8 +115,8 @@ static void expert_range(void *arg, size_t begin, size_t end, int worker)
         }
 }
 
-void experts_backward(struct tape *t, uint32_t layer, const float *dt, struct weights *grads)
+void experts_backward(struct tape *t, uint32_t layer, struct weights *grads)
 {
-    struct expert_task k = { t, layer, &t->m->weights.layer[layer], &grads->layer[layer], dt };
+    struct expert_task k = { t, layer, &t->m->weights.layer[layer], &grads->layer[layer] };
     pool_run(t->m->pool, t->m->plan.router.n, 1, expert_range, &k);
 }

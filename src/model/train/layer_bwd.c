@@ -50,12 +50,18 @@ static void add_gains(const struct layer_task *k, const struct weight *post,
         gain_add(k->t, GAIN_PRE, grad_f32(pre), p->hidden);
 }
 
-void gate_backward(const struct model *m, const struct gate_bwd *g, size_t n, float limit)
+void gate_backward(const struct tape *t, const struct gate_bwd *g, size_t n, float limit)
 {
-    if (m->plan.act == ACT_GELU)
-        m->kern->geglu_bwd(g->dgate, g->dup, g->dy, g->gate, g->up, n);
+    const struct kernels *k = t->m->kern;
+    bool gelu = t->m->plan.act == ACT_GELU;
+    if (t->shape.in_bf16 && gelu)
+        k->geglu_bwd_bf16(g->dgate16, g->dup16, g->dy, g->gate, g->up, n);
+    else if (t->shape.in_bf16)
+        k->swiglu_bwd_bf16(g->dgate16, g->dup16, g->dy, g->gate, g->up, n, limit);
+    else if (gelu)
+        k->geglu_bwd(g->dgate, g->dup, g->dy, g->gate, g->up, n);
     else
-        m->kern->swiglu_bwd(g->dgate, g->dup, g->dy, g->gate, g->up, n, limit);
+        k->swiglu_bwd(g->dgate, g->dup, g->dy, g->gate, g->up, n, limit);
 }
 
 /* A weight's part in a list that gives dx alone, or dw alone. */
@@ -84,18 +90,32 @@ struct ffn {
     const struct weight *gate, *up, *down;
 };
 
+/* What down read, again, for its weights' gradient. */
+static void act_again(const struct band *b, size_t width, float limit)
+{
+    for (size_t r = 0, at = 0; r < b->n; r++, at += width) {
+        float *y = b->t->shape.in_bf16 ? b->scratch->row : b->d.act.f32 + at;
+        gate_values(&b->m, y, b->ffn.gate + at, b->ffn.up + at, width, limit);
+        if (b->t->shape.in_bf16)
+            b->m.kern->round_bf16(b->d.act.b16 + at, y, width);
+    }
+}
+
 /* From dt to the gradient of its input, which is set. */
 static void ffn_rows(struct band *b, const struct ffn *f, const float *dt, float *dz)
 {
     size_t width = f->down->cols;
-    struct linear_bwd_job down = dx_job(b, f->down, dt, b->d.t16, b->scratch->act);
-    linear_bwd_run(&b->m, &down, 1);
-    struct gate_bwd g = { b->d.gate, b->d.up, b->scratch->act, b->ffn.gate, b->ffn.up };
-    gate_backward(&b->m, &g, b->n * width, b->m.plan.layer[b->layer].swiglu_limit);
+    float limit = b->m.plan.layer[b->layer].swiglu_limit;
+    struct linear_bwd_job down = dx_job(b, f->down, dt, b->d.t16, b->scratch->dact);
     struct linear_bwd_job in[] = {
         dx_job(b, f->gate, b->d.gate, in16_of(b->t, 0, b->row, width), dz),
         dx_job(b, f->up, b->d.up, in16_of(b->t, width, b->row, width), dz) };
-    in[1].dx_add = true;
+    struct gate_bwd g = { b->d.gate, b->d.up, in[0].dy16, in[1].dy16, b->scratch->dact,
+                          b->ffn.gate, b->ffn.up };
+    linear_bwd_run(&b->m, &down, 1);
+    act_again(b, width, limit);
+    gate_backward(b->t, &g, b->n * width, limit);
+    in[0].rounded = in[1].rounded = in[1].dx_add = true;
     linear_bwd_run(&b->m, in, 2);
 }
 
@@ -108,7 +128,7 @@ static void ffn_weights(struct layer_task *k, const struct ffn *f, const struct 
     size_t width = f->down->cols;
     const float *dt = t->d.t ? t->d.t : t->d.x;
     struct acts z = acts_at(&ws->z, 0, f->gate->cols);
-    job[0] = dw_job(t, f->down, g->down, dt, t->d.t16, acts_at(&ws->act, 0, width));
+    job[0] = dw_job(t, f->down, g->down, dt, t->d.t16, acts_at(&t->d.act, 0, width));
     job[1] = dw_job(t, f->gate, g->gate, t->d.gate, in16_of(t, 0, 0, width), z);
     job[2] = dw_job(t, f->up, g->up, t->d.up, in16_of(t, width, 0, width), z);
 }
@@ -132,14 +152,22 @@ static void dense_backward(struct layer_task *k)
     linear_bwd_run(k->t->m, jobs, 3);
 }
 
-/* Up to the experts: dt, and through the shared one into d.z. */
+/* Up to the experts: dt, and through the shared one into d.z; what the router read, again. */
 static void shared_rows(struct band *b, void *arg)
 {
     struct layer_task *k = arg;
     struct ffn f = { &k->w->gate_s, &k->w->up_s, &k->w->down_s };
+    size_t n = b->n * b->m.plan.hidden;
     const float *dt = sublayer_out(b, b->kept.t_ffn, &k->w->ffn_post_norm, &k->g->ffn_post_norm);
     if (f.gate->data)
         ffn_rows(b, &f, dt, b->d.z);
+    else if (b->d.t16)
+        b->m.kern->round_bf16(b->d.t16, dt, n);
+    if (b->d.router_z && b->m.plan.norms & NORM_PRE)
+        b->m.kern->rmsnorm_fwd(b->d.router_z, b->kept.x_ffn, weight_f32(&k->w->ffn_norm), b->n,
+                               b->m.plan.hidden, (float)b->m.plan.eps);
+    else if (b->d.router_z)
+        memcpy(b->d.router_z, b->kept.x_ffn, n * sizeof(float));
 }
 
 /* Behind them: the router's, the shared expert's and the pairs' gradients of z together. */
@@ -173,7 +201,7 @@ static void sparse_weights(struct layer_task *k)
     struct tape *t = k->t;
     struct ffn f = { &k->w->gate_s, &k->w->up_s, &k->w->down_s };
     struct ffn g = { &k->g->gate_s, &k->g->up_s, &k->g->down_s };
-    struct acts z = acts_at(&t->ffn[k->layer].z, 0, t->m->plan.hidden);
+    struct acts z = { .f32 = t->d.router_z ? t->d.router_z : t->ffn[k->layer].z.f32 };
     struct linear_bwd_job jobs[4] = { dw_job(t, &k->w->router, &k->g->router, t->d.router, NULL,
                                              z) };
     if (f.gate->data)
@@ -187,7 +215,7 @@ static void sparse_backward(struct layer_task *k, const struct batch *b,
 {
     struct tape *t = k->t;
     bands_run(t, k->layer, shared_rows, k);
-    experts_backward(t, k->layer, t->d.t ? t->d.t : t->d.x, grads);
+    experts_backward(t, k->layer, grads);
     pool_run(t->m->pool, t->n, ROW_GRAIN, route_range, k);
     router_sums(t, b, o, k->layer, t->d.router, sums);
     bands_run(t, k->layer, sparse_in_rows, k);

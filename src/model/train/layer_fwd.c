@@ -64,40 +64,35 @@ static void attend_range(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
-static void copy_pairs(const struct tape *t, const struct layer_task *k, size_t p0, size_t n)
+void gather_inputs(const struct tape *t, uint32_t layer, struct acts_buf *z, size_t p, size_t n)
 {
-    const struct layer_weights *w = &t->m->weights.layer[k->layer];
+    const struct layer_weights *w = &t->m->weights.layer[layer];
     const struct weight *in[] = { &w->gate_e[0], &w->up_e[0] };
-    struct workspace *ws = &t->ffn[k->layer];
+    const struct workspace *ws = &t->ffn[layer];
     uint32_t top_k = t->m->plan.router.top_k;
-    for (size_t p = p0; p < p0 + n; p++)
-        acts_copy_row(t->m, &ws->pair_z, p, &ws->z, ws->slot[p] / top_k, t->m->plan.hidden, in, 2);
+    for (size_t i = 0; i < n; i++)
+        acts_copy_row(t->m, z, i, &ws->z, ws->slot[p + i] / top_k, t->m->plan.hidden, in, 2);
 }
 
-/* Some pairs of one expert from its inputs to its outputs. */
-static void expert_forward(const struct layer_task *k, size_t e, size_t p0, size_t n, int worker)
+/* Pairs [p, p + n) of expert e from its inputs to its outputs. */
+static void expert_forward(const struct layer_task *k, size_t e, size_t p, size_t n, int worker)
 {
     const struct tape *t = k->t;
     struct model *m = t->m;
     const struct layer_weights *w = &m->weights.layer[k->layer];
     const struct weight *down = &w->down_e[e];
-    struct workspace *ws = &t->ffn[k->layer];
-    size_t hidden = m->plan.hidden, width = down->cols, at = p0 * width;
-    struct acts x = acts_at(&ws->pair_z, p0, hidden);
-    struct acts_buf act = { .f32 = t->scratch[worker].act, .b16 = ws->pair_act.b16 };
-    if (ws->pair_act.f32)
-        act.f32 = ws->pair_act.f32 + at;
-    if (act.b16)
-        act.b16 += at;
-    copy_pairs(t, k, p0, n);
-    linear_alone(m, &(struct linear_job){ ws->pair_gate + at, width, &w->gate_e[e], x, n },
-                 worker);
-    linear_alone(m, &(struct linear_job){ ws->pair_up + at, width, &w->up_e[e], x, n }, worker);
-    gate_values(m, act.f32, ws->pair_gate + at, ws->pair_up + at, n * width,
-                m->plan.layer[k->layer].swiglu_limit);
-    acts_round(m, &act, 0, n, width, acts_classes(m, &down, 1));
-    linear_alone(m, &(struct linear_job){ ws->pair_out + p0 * hidden, hidden, down,
-                                          acts_at(&act, 0, width), n }, worker);
+    const struct workspace *ws = &t->ffn[k->layer];
+    struct scratch *s = &t->scratch[worker];
+    size_t hidden = m->plan.hidden, width = down->cols;
+    float *gate = ws->pair_gate + p * width, *up = ws->pair_up + p * width;
+    struct acts z = acts_at(&s->pair_z, 0, hidden);
+    gather_inputs(t, k->layer, &s->pair_z, p, n);
+    linear_alone(m, &(struct linear_job){ gate, width, &w->gate_e[e], z, n }, worker);
+    linear_alone(m, &(struct linear_job){ up, width, &w->up_e[e], z, n }, worker);
+    gate_values(m, s->act.f32, gate, up, n * width, m->plan.layer[k->layer].swiglu_limit);
+    acts_round(m, &s->act, 0, n, width, acts_classes(m, &down, 1));
+    linear_alone(m, &(struct linear_job){ ws->pair_out + p * hidden, hidden, down,
+                                          acts_at(&s->act, 0, width), n }, worker);
 }
 
 static void expert_range(void *arg, size_t begin, size_t end, int worker)

@@ -46,6 +46,7 @@ static void carve_shared(struct carver *c, struct workspace *ws, const struct pl
 {
     ws->rows = (size_t)rows;
     ws->x = floats(c, rows, w->hidden);
+    ws->pair_out = floats(c, rows * w->top_k, w->hidden);
     for (uint32_t i = 0; i < p->n_ropes; i++) {
         ws->cs[i] = floats(c, rows, p->rope[i].dims / 2);
         ws->sn[i] = floats(c, rows, p->rope[i].dims / 2);
@@ -63,7 +64,7 @@ static void carve_attn(struct carver *c, struct workspace *ws, const struct widt
 }
 
 static void carve_experts(struct carver *c, struct workspace *ws, const struct widths *w,
-                          uint64_t rows, bool b16)
+                          uint64_t rows)
 {
     uint64_t pairs = rows * w->top_k;
     ws->router = floats(c, rows, w->experts);
@@ -72,23 +73,18 @@ static void carve_experts(struct carver *c, struct workspace *ws, const struct w
     ws->pair = carve(c, pairs, sizeof(uint32_t));
     ws->first = carve(c, w->experts + 1, sizeof(uint32_t));
     ws->slot = carve(c, pairs, sizeof(uint32_t));
-    ws->pair_z = carve_acts(c, pairs, w->hidden, !b16, b16);
     ws->pair_gate = floats(c, pairs, w->expert_ffn);
     ws->pair_up = floats(c, pairs, w->expert_ffn);
-    ws->pair_act = carve_acts(c, pairs, w->expert_ffn, !b16, b16);
-    ws->pair_out = floats(c, pairs, w->hidden);
 }
 
-/* The router reads z in f32. */
 static void carve_ffn(struct carver *c, struct workspace *ws, const struct widths *w,
                       uint64_t width, bool sparse, uint64_t rows, bool b16)
 {
-    ws->z = carve_acts(c, rows, w->hidden, !b16 || sparse, b16);
+    ws->z = carve_acts(c, rows, w->hidden, !b16, b16);
     ws->gate = floats(c, rows, width);
     ws->up = floats(c, rows, width);
-    ws->act = carve_acts(c, rows, width, !b16, b16);
     if (sparse)
-        carve_experts(c, ws, w, rows, b16);
+        carve_experts(c, ws, w, rows);
 }
 
 static void carve_kept(struct carver *c, struct kept_layer *k, const struct plan *p,
@@ -152,10 +148,12 @@ static void carve_rounded(struct carver *c, struct tape *t, const struct plan *p
         d->t16 = carve(c, rows * w->hidden, sizeof(bf16));
         d->in16 = carve(c, rows * larger(w->q + 2 * w->kv, 2 * w->ffn), sizeof(bf16));
         d->logits16 = carve(c, LOSS_ROWS * (uint64_t)p->vocab, sizeof(bf16));
+        d->router_z = floats(c, w->experts ? rows : 0, w->hidden);
     } else {
         d->gate = floats(c, rows, w->ffn);
         d->up = floats(c, rows, w->ffn);
     }
+    d->act = carve_acts(c, rows, w->ffn, !t->shape.in_bf16, t->shape.in_bf16);
     if (p->norms & NORM_POST || !t->shape.in_bf16)
         d->t = floats(c, rows, w->hidden);
 }
@@ -185,21 +183,36 @@ static void carve_grads(struct carver *c, struct tape *t, const struct plan *p,
     t->token_first = carve(c, p->vocab + 1ull, sizeof(uint32_t));
 }
 
-static void carve_scratch(struct carver *c, struct tape *t, const struct widths *w)
+/* Of one thread. */
+static struct scratch carve_scratch(struct carver *c, const struct widths *w,
+                                    const struct tape_shape *shape)
+{
+    uint64_t hidden = w->hidden, expert = w->experts ? w->expert_ffn : 0;
+    bool b16 = shape->in_bf16;
+    struct scratch s = { .z = floats(c, BAND_ROWS, hidden), .t = floats(c, BAND_ROWS, hidden),
+                         .out = floats(c, BAND_ROWS, hidden),
+                         .act = carve_acts(c, BAND_ROWS, w->widest, true, b16),
+                         .pair_z = carve_acts(c, BAND_ROWS, hidden, !b16, b16) };
+    if (!shape->backward)
+        return s;
+    s.row = floats(c, 1, w->widest);
+    s.dact = floats(c, BAND_ROWS, w->widest);
+    if (b16) {
+        s.t16 = carve(c, BAND_ROWS * hidden, sizeof(bf16));
+        s.in16 = carve(c, BAND_ROWS * 2 * expert, sizeof(bf16));
+    } else {
+        s.gate = floats(c, BAND_ROWS, expert);
+        s.up = floats(c, BAND_ROWS, expert);
+    }
+    return s;
+}
+
+static void carve_scratches(struct carver *c, struct tape *t, const struct widths *w)
 {
     size_t threads = (size_t)t->shape.n_threads;
     t->scratch = carve(c, threads, sizeof *t->scratch);
     for (size_t i = 0; i < threads; i++) {
-        struct scratch s = { .z = floats(c, BAND_ROWS, w->hidden),
-                             .t = floats(c, BAND_ROWS, w->hidden),
-                             .out = floats(c, BAND_ROWS, w->hidden),
-                             .act = floats(c, BAND_ROWS, w->widest) };
-        if (t->shape.backward) {
-            s.gate = floats(c, BAND_ROWS, w->widest);
-            s.up = floats(c, BAND_ROWS, w->widest);
-            s.t16 = carve(c, BAND_ROWS * w->hidden, sizeof(bf16));
-            s.in16 = carve(c, BAND_ROWS * 2 * w->widest, sizeof(bf16));
-        }
+        struct scratch s = carve_scratch(c, w, &t->shape);
         if (c->base)
             t->scratch[i] = s;
     }
@@ -215,7 +228,7 @@ static void carve_all(struct carver *c, struct tape *t, const struct plan *p)
     t->kept = carve(c, layers, sizeof *t->kept);
     t->docs.first = carve(c, t->rows + 1, sizeof *t->docs.first);
     t->docs.span = carve(c, t->rows, sizeof *t->docs.span);
-    carve_scratch(c, t, &w);
+    carve_scratches(c, t, &w);
     carve_shared(c, &shared, p, &w, t->rows);
     carve_layers(c, t, p, &w, &shared);
     carve_end(c, t, &t->main, w.hidden);

@@ -45,8 +45,10 @@ struct tape_grads {
     float *z;                             /* of a sparse sublayer's input */
     float *t;                             /* of a sublayer's output; NULL: d.x itself */
     float *q, *k, *v, *mix;
-    float *gate, *up;                     /* NULL: a worker's scratch */
+    float *gate, *up;                     /* NULL: only in16 has them */
     float *pair_z, *mixing, *router;
+    struct acts_buf act;                  /* not a gradient: what down read, for its weights' */
+    float *router_z;                      /* not one either: what the router read */
     float *mtp_in;                        /* [rows][2 hidden] */
     float *gain[GAINS];                   /* [chunks of GAIN_ROWS][hidden or head_dim] */
     bf16 *t16;                            /* [rows][hidden] t rounded */
@@ -57,8 +59,12 @@ struct tape_grads {
 /* What a thread needs for one band of rows or pairs, [BAND_ROWS] of each. */
 struct scratch {
     float *z, *t, *out;                   /* [hidden] */
-    float *act, *gate, *up;               /* [widest FFN] */
-    bf16 *t16, *in16;                     /* [hidden], [2 widest FFN] */
+    struct acts_buf act;                  /* [widest FFN] */
+    float *dact;                          /* the same, its gradient */
+    struct acts_buf pair_z;               /* gathered inputs, [hidden] */
+    float *gate, *up;                     /* [expert FFN] gradients, class f32 */
+    bf16 *t16, *in16;                     /* [hidden]; [2 expert FFN], class bf16 */
+    float *row;                           /* [widest FFN], one row */
 };
 
 struct tape {
@@ -92,13 +98,16 @@ static inline float *grad_f32(const struct weight *g)
 /* All rows through a layer, as block_forward does it. */
 void layer_forward(struct tape *t, uint32_t layer);
 
+/* z[n] = the inputs of the layer's pairs from p on, in the class of the experts' weights. */
+void gather_inputs(const struct tape *t, uint32_t layer, struct acts_buf *z, size_t p, size_t n);
+
 /* The gradient of the stream before layer `layer` from the one after it, in d.x. */
 void layer_backward(struct tape *t, const struct batch *b, const struct objective *o,
                     uint32_t layer, struct weights *grads, struct pass_sums *sums);
 
-/* From the gradient of the experts' output dt to that of their input: pairs' in d.pair_z, and
- * in d.mixing those of the mixing weights. */
-void experts_backward(struct tape *t, uint32_t layer, const float *dt, struct weights *grads);
+/* From the gradient of the experts' output, in d.t or d.x and in class bf16 in d.t16, to that of
+ * their input: pairs' in d.pair_z, and in d.mixing those of the mixing weights. */
+void experts_backward(struct tape *t, uint32_t layer, struct weights *grads);
 
 /* From a sparse layer's scores, which its workspace keeps: loads, entropy and balance loss; adds
  * the loss's gradient to dlogits [n][experts] unless it is NULL. */
@@ -124,12 +133,14 @@ void gain_add(const struct tape *t, enum gain at, float *dgain, size_t dim);
 /* Both, over all rows. */
 void norm_backward(struct tape *t, const struct norm_bwd *nb);
 
-/* Gradients of gate and up from that of act(gate) up, n elements; the clamp as in the forward. */
+/* Gradients of gate and up from that of act(gate) up, n elements, in the class of the products
+ * they go to; the clamp as in the forward. */
 struct gate_bwd {
-    float *dgate, *dup;
+    float *dgate, *dup;                   /* class f32 */
+    bf16 *dgate16, *dup16;                /* class bf16 */
     const float *dy, *gate, *up;
 };
-void gate_backward(const struct model *m, const struct gate_bwd *g, size_t n, float limit);
+void gate_backward(const struct tape *t, const struct gate_bwd *g, size_t n, float limit);
 
 /* Losses of the rows that have targets, and with grads the head's gradients and e->dh. */
 struct end_loss {
