@@ -194,7 +194,7 @@ static void ring_is_invisible(struct tester *t)
 {
     static const uint64_t rings[] = { 192, 256, 320, 1024 };
     for (int type = KV_F32; type <= KV_Q8_0; type++)
-        for (uint64_t last = 380; last < 390; last++) {
+        for (uint64_t last = 380; last < 390; last += t_stride) {
             struct problem p = { .seed = last, .size = 1, .how = FILL_RANDOM };
             uint64_t seed = t->seed;
             const float *first = NULL;

@@ -228,7 +228,7 @@ static void many_problems(struct tester *t, bool bf16_class)
     static const size_t ns[] = { 1, 2, 31, 32, 33, 63, 64, 65, 97, 130, 17, 200 };
     static const size_t n_qs[] = { 1, 2, 3, 5 };
     static const size_t hds[] = { 16, 64, 8, 32, 33, 7, 48, 128, 20, 1, 80 };
-    for (size_t i = 0; i < 34; i += T_STRIDE) {
+    for (size_t i = 0; i < 34; i += t_stride) {
         struct problem p = { .a = {
             .n = ns[i % 12], .window = windows[i % 10], .n_q = n_qs[i % 4], .hd = hds[i % 11] } };
         if (i == 33)                      /* an odd number of tiles of keys would fit in a block */

@@ -89,7 +89,7 @@ static void many_problems(struct tester *t)
     static const size_t rows[] = { 1, 2, 7, 33, 64, 12, 17, 5, 70, 3, 16 };
     static const size_t n_qs[] = { 1, 2, 3, 4, 5, 8, 9 };
     static const size_t hds[] = { 64, 16, 8, 32, 128, 80, 7, 48, 100, 24, 1, 256 };
-    for (size_t i = 0; i < 96; i += T_STRIDE) {
+    for (size_t i = 0; i < 96; i += t_stride) {
         struct problem p = { .seed = 77 * i };
         enum kv_type type = (enum kv_type)(i % 4);
         size_t hd = type == KV_Q8_0 ? 32 * (1 + i / 4 % 4) : hds[i % 12];

@@ -233,7 +233,7 @@ static void check_many_rows(struct tester *t, struct problem p)
     static const size_t shape[][3] = {
         { 70, 601, 65 }, { 96, 768, 64 }, { 33, 545, 48 }, { 5, 64, 33 }, { 64, 20, 100 },
     };
-    for (size_t i = 0; i < sizeof shape / sizeof *shape; i += T_STRIDE) {
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i += t_stride) {
         p.n = shape[i][0];
         p.k = shape[i][1];
         p.rows = shape[i][2];
@@ -309,7 +309,8 @@ static void check_type(struct tester *t, enum qtype_id id)
             for (int again = 0; again < 2; again++) {
                 p.rows = rs[turn++ % (sizeof rs / sizeof *rs)];
                 p.fill = again ? FILL_RANDOM : FILL_EXACT;
-                check_one(t, p);
+                if (p.k < 256 || t_stride == 1 || (turn / 2 + i) % 2 == 0)
+                    check_one(t, p);
             }
         }
     p = (struct problem){ p.type, FILL_RANDOM, 41, 256, 37, 0, 0, NULL, { 0 }, NULL };

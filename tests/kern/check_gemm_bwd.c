@@ -224,7 +224,7 @@ static void check_sizes(struct tester *t, bool half, check_fn *check)
                 p.n = d == 1 ? s : d == 0 ? a : b;
                 p.k = d == 2 ? s : b;
                 p.add = turn % 2;
-                if (turn++ % T_STRIDE == 0)
+                if (turn++ % t_stride == 0)
                     check(t, p);
             }
         for (size_t i = 0; i < sizeof large / sizeof *large; i++) {
@@ -232,7 +232,7 @@ static void check_sizes(struct tester *t, bool half, check_fn *check)
             p.n = large[i][1];
             p.k = large[i][2];
             p.add = i % 2 == 0;
-            if ((i + (size_t)fill) % T_STRIDE == 0)
+            if ((i + (size_t)fill) % t_stride == 0)
                 check(t, p);
         }
     }
