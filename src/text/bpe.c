@@ -44,6 +44,7 @@ void bpe_release(struct bpe *b)
 {
     mem_give(b->whole);
     mem_give(b->start);
+    bpe_ranks_release(&b->ranks);
     pair_map_release(&b->merges);
     pair_map_release(&b->later);
     bpe_cuts_release(&b->word_cuts);
@@ -123,8 +124,7 @@ static bool put_whole(const struct bpe *b, struct bytes piece, struct ids *out)
     return id1;
 }
 
-/* A word that is not in the cache: from the starts by the merges that stay inside words, or
- * from bytes or characters by all merges. */
+/* A word that is not in the cache. */
 static bool merge_word(const struct bpe *b, struct bytes word, struct bpe_scratch *s,
                        struct ids *out, struct err *err)
 {
@@ -133,12 +133,12 @@ static bool merge_word(const struct bpe *b, struct bytes word, struct bpe_scratc
         return true;
     if (!reach(out, word, err))
         return false;
-    if (b->start) {
-        bpe_put_start(b, word, out);
-        return bpe_merge(b, STAGE_WORD, out, from, s, err);
-    }
+    if (b->ranks.slot && !bpe_merge_word(b, word, s, out, err))
+        return false;
+    if (out->n > from)
+        return true;
     put_symbols(b, word, out);
-    return bpe_merge(b, STAGE_ALL, out, from, s, err) &&
+    return bpe_merge(b, STAGE_WORD, out, from, s, err) &&
            (!b->vocab->chars || bpe_place_loose(b, out, from, err));
 }
 

@@ -22,6 +22,7 @@
 #define KEXA_TEXT_BPE_H
 
 #include "text/bpe_cache.h"
+#include "text/bpe_ranks.h"
 #include "text/pair_map.h"
 #include "text/spm.h"
 #include "text/vocab.h"
@@ -57,6 +58,7 @@ struct bpe {
     uint32_t stage_two;                   /* words: merges below it; UINT32_MAX: all */
     struct pair_map later;                /* the others, where there are any */
     bool later_inside;                    /* some of them make tokens inside a word */
+    struct bpe_ranks ranks;               /* of the merges of words, where it can be used */
     uint32_t *start;                      /* of each 16-bit code point: bpe_start.c; or NULL */
     struct bpe_cuts word_cuts, later_cuts;
 };
@@ -98,8 +100,10 @@ bool bpe_finish(struct bpe *b, struct err *err);
 /* Where the word that starts at `at` ends: before a space after something that is none. */
 const uint8_t *bpe_end_of_word(const uint8_t *at, const uint8_t *end);
 
-/* Fills b->start, from the merges of rank below b->stage_two.  false: out of memory. */
+/* Fills b->start with ids, from the merges of rank below b->stage_two, and makes numbers of
+ * them.  false: out of memory. */
 bool bpe_start_build(struct bpe *b);
+void bpe_start_number(struct bpe *b);
 
 /* Where merging that starts from b->start, or the merges from b->stage_two on, never join two
  * symbols.  Without bits where that is too much to find out.  false: out of memory. */
@@ -111,8 +115,13 @@ static inline uint64_t bpe_cuts_bit(const struct bpe_cuts *c, uint32_t left, uin
     return ((uint64_t)left << 32 | right) * 0x9E3779B97F4A7C15u >> c->shift;
 }
 
-/* Byte-level: appends the symbols that merging may start from, for which there is room. */
-void bpe_put_start(const struct bpe *b, struct bytes word, struct ids *out);
+/* The numbers that merging a word may start from, one for each byte or character, for which
+ * there is room; how many.  0: one of its bytes has no token. */
+size_t bpe_put_start(const struct bpe *b, struct bytes word, uint32_t *number);
+
+/* Appends the tokens of a word, for which there is room; 0 where one of its bytes has none. */
+bool bpe_merge_word(const struct bpe *b, struct bytes word, struct bpe_scratch *s,
+                    struct ids *out, struct err *err);
 
 /* Characters: appends the symbols of a piece, for which there is room; and what loose ones
  * in v->at[from, n) become after merging. */

@@ -7,8 +7,9 @@
  * merged by itself.  Bits are shared, so some places are not cut that could be; that costs time,
  * never a wrong id.
  *
- * Symbols that merging can start from: for words, bytes and the characters of bpe_start.c; for
- * the merges across words, what the merges of words make, and bytes.
+ * Symbols that merging can start from: for words, bytes and the characters of bpe_start.c, by
+ * their numbers (bpe_ranks.h); for the merges across words, what the merges of words make, and
+ * bytes.
  */
 #include "text/bpe.h"
 
@@ -20,6 +21,7 @@ struct cutter {
     int32_t *made_by, *next;              /* the first merge that makes an id; the next that does */
     uint32_t n;
     bool *is_start;
+    const uint32_t *name;                 /* of each id in the bits; NULL: itself */
     struct bpe_cuts *cuts;
 };
 
@@ -50,6 +52,11 @@ static bool find_ends(const struct cutter *c, uint32_t id, unsigned side, struct
     return true;
 }
 
+static uint32_t name_of(const struct cutter *c, uint32_t id)
+{
+    return c->name ? c->name[id] : id;
+}
+
 static bool put_all(struct cutter *c)
 {
     struct ends left, right;
@@ -60,7 +67,8 @@ static bool put_all(struct cutter *c)
             return false;
         for (unsigned i = 0; i < left.n; i++)
             for (unsigned k = 0; k < right.n; k++) {
-                uint64_t bit = bpe_cuts_bit(c->cuts, left.id[i], right.id[k]);
+                uint64_t bit = bpe_cuts_bit(c->cuts, name_of(c, left.id[i]),
+                                            name_of(c, right.id[k]));
                 c->cuts->joined[bit >> 6] |= (uint64_t)1 << (bit & 63);
             }
     }
@@ -90,7 +98,8 @@ static void list_merges(struct cutter *c, bool later)
 static void mark_starts(struct cutter *c, bool later)
 {
     for (int i = 0; i < 256; i++)
-        c->is_start[c->b->vocab->byte_id[i]] = true;
+        if (c->b->vocab->byte_id[i] != NO_TOKEN)
+            c->is_start[c->b->vocab->byte_id[i]] = true;
     for (uint32_t cp = 0; !later && cp < BPE_N_START; cp++)
         if (c->b->start[cp] != BPE_NO_START)
             c->is_start[c->b->start[cp] & ~BPE_AFTER_SPACE] = true;
@@ -108,7 +117,7 @@ static bool take_bits(struct bpe_cuts *cuts, uint32_t n_merges)
 
 bool bpe_cuts_build(const struct bpe *b, bool later, struct bpe_cuts *cuts)
 {
-    struct cutter c = { .b = b, .cuts = cuts };
+    struct cutter c = { .b = b, .cuts = cuts, .name = later ? NULL : b->ranks.number };
     c.merge = mem_take(b->n_merges + 1u, sizeof *c.merge);
     c.next = mem_take(b->n_merges + 1u, sizeof *c.next);
     c.made_by = mem_take(b->vocab->n + 1u, sizeof *c.made_by);

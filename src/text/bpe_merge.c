@@ -1,6 +1,9 @@
 #include "text/bpe.h"
 
-enum { SHORT_PIECE = 48 };                /* symbols; above, the heap is faster */
+enum {
+    SHORT_PIECE = 48,                     /* symbols; above, the heap is faster */
+    WHOLE_WORD = 8                        /* symbols; longer words are cut first */
+};
 
 #define DEAD UINT32_MAX                   /* no symbol there */
 
@@ -223,8 +226,7 @@ bool bpe_merge(const struct bpe *b, enum bpe_stage stage, struct ids *v, size_t 
     struct rules r = { stage == STAGE_LATER ? &b->later : &b->merges,
                        b->spm.vocab ? &b->spm : NULL,
                        stage == STAGE_WORD ? b->stage_two : UINT32_MAX };
-    const struct bpe_cuts *cuts = stage == STAGE_WORD ? &b->word_cuts
-                                : stage == STAGE_LATER ? &b->later_cuts : &none;
+    const struct bpe_cuts *cuts = stage == STAGE_LATER ? &b->later_cuts : &none;
     uint32_t *id = v->at + from;
     size_t n = v->n - from, to = 0;
     for (size_t at = 0, len, left; at < n; at += len) {
@@ -235,5 +237,36 @@ bool bpe_merge(const struct bpe *b, enum bpe_stage stage, struct ids *v, size_t 
             id[to++] = id[at + i];
     }
     v->n = from + to;
+    return true;
+}
+
+/* The same for the numbers of a word: id[0, *n) becomes ids. */
+static bool merge_numbers(const struct bpe *b, uint32_t *id, size_t *n, struct bpe_scratch *s,
+                          struct err *err)
+{
+    struct rules r = { &b->merges, NULL, b->stage_two };
+    bool few = *n <= RANKS_FEW;
+    if (few && *n > 1)
+        *n = bpe_ranks_merge(&b->ranks, id, *n);
+    for (size_t i = 0; i < *n; i++)
+        id[i] = b->ranks.id[id[i]];
+    return few || merge_run(r, id, n, s, err);
+}
+
+bool bpe_merge_word(const struct bpe *b, struct bytes word, struct bpe_scratch *s,
+                    struct ids *out, struct err *err)
+{
+    const struct bpe_cuts *cuts = &b->word_cuts;
+    uint32_t *id = out->at + out->n;
+    size_t n = bpe_put_start(b, word, id), to = 0;
+    for (size_t at = 0, len, left; at < n; at += len) {
+        left = len = n > WHOLE_WORD && cuts->joined ? run_length(cuts, id + at, n - at) : n;
+        if (!merge_numbers(b, id + at, &left, s, err))
+            return false;
+        if (to < at)
+            memmove(id + to, id + at, left * sizeof *id);
+        to += left;
+    }
+    out->n += to;
     return true;
 }

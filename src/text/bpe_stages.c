@@ -43,15 +43,20 @@ const uint8_t *bpe_end_of_word(const uint8_t *at, const uint8_t *end)
     return end;
 }
 
-/* Whether merging works on bytes as they are: each has a token, and no merge takes or makes
- * an added token, whose bytes are not those of its parts. */
+static bool has_all_bytes(const struct bpe *b)
+{
+    for (int byte = 0; byte < 256; byte++)
+        if (b->vocab->byte_id[byte] == NO_TOKEN)
+            return false;
+    return true;
+}
+
+/* Whether merging works on bytes as they are: no merge takes or makes an added token, whose
+ * bytes are not those of its parts. */
 static bool is_clean(const struct bpe *b)
 {
     const struct pair_map *m = &b->merges;
     const struct token *tok = b->vocab->tok;
-    for (int byte = 0; byte < 256; byte++)
-        if (b->vocab->byte_id[byte] == NO_TOKEN)
-            return false;
     for (uint64_t i = 0; i <= m->mask; i++)
         if (m->slot[i].key != PAIR_EMPTY &&
             (tok[m->slot[i].b].added || tok[m->slot[i].key >> 32].added ||
@@ -125,11 +130,25 @@ static bool find_stages(struct bpe *b)
     return put_later(b);
 }
 
+/* What bpe_merge_word() needs. */
+static bool build_words(struct bpe *b)
+{
+    if (!bpe_ranks_build(&b->ranks, b->vocab, &b->merges, b->n_merges, b->stage_two))
+        return false;
+    if (!b->ranks.slot)
+        return true;
+    if (!bpe_start_build(b) || !bpe_cuts_build(b, false, &b->word_cuts))
+        return false;
+    bpe_start_number(b);
+    return true;
+}
+
 bool bpe_finish(struct bpe *b, struct err *err)
 {
     bool clean = is_clean(b);
-    bool ok = pair_map_seal(&b->merges) && (!clean || b->ignore_merges || find_stages(b)) &&
-              (!clean || (bpe_start_build(b) && bpe_cuts_build(b, false, &b->word_cuts))) &&
+    bool by_word = clean && !b->ignore_merges && has_all_bytes(b);
+    bool ok = pair_map_seal(&b->merges) && (!by_word || find_stages(b)) &&
+              (!clean || build_words(b)) &&
               (!b->later.slot || bpe_cuts_build(b, true, &b->later_cuts));
     return ok || fail(err, ERR_MEMORY, "no memory to look at %u merges", b->n_merges);
 }

@@ -58,8 +58,11 @@ static uint32_t start_of(const struct bpe *b, const struct edges *e, struct byte
     uint32_t id[4], most = 0;
     bool after_space = true;
     unsigned n = (unsigned)c.len;
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
         id[i] = (uint32_t)b->vocab->byte_id[c.at[i]];
+        if (b->vocab->byte_id[c.at[i]] == NO_TOKEN)
+            return BPE_NO_START;
+    }
     while (n > 1) {
         struct pair_slot m = { 0 };
         unsigned at = next_merge(b, id, n, &m);
@@ -108,23 +111,39 @@ bool bpe_start_build(struct bpe *b)
     return ok;
 }
 
-void bpe_put_start(const struct bpe *b, struct bytes word, struct ids *out)
+void bpe_start_number(struct bpe *b)
+{
+    for (uint32_t cp = 0; cp < BPE_N_START; cp++) {
+        uint32_t s = b->start[cp];
+        if (s != BPE_NO_START)
+            b->start[cp] = b->ranks.number[s & ~BPE_AFTER_SPACE] | (s & BPE_AFTER_SPACE);
+    }
+}
+
+size_t bpe_put_start(const struct bpe *b, struct bytes word, uint32_t *number)
 {
     const uint8_t *at = word.at, *end = at + word.len;
-    const int32_t *byte_id = b->vocab->byte_id;
-    uint32_t *id = out->at + out->n;
+    uint32_t *to = number;
+    bool missing = false;
     while (at < end) {
         unsigned len = 1;
-        uint32_t cp = utf8_decode(at, end, &len);
+        if (*at < 0x80) {
+            missing |= b->vocab->byte_id[*at] == NO_TOKEN;
+            *to++ = *at++;
+            continue;
+        }
+        uint32_t cp = utf8_decode_wide(at, end, &len);
         uint32_t s = cp < BPE_N_START && len > 1 ? b->start[cp] : BPE_NO_START;
         bool after_space = at > word.at && at[-1] == ' ';
         if (s != BPE_NO_START && (!after_space || (s & BPE_AFTER_SPACE))) {
-            *id++ = s & ~BPE_AFTER_SPACE;
+            *to++ = s & ~BPE_AFTER_SPACE;
             at += len;
             continue;
         }
-        for (; len > 0; len--)
-            *id++ = (uint32_t)byte_id[*at++];
+        for (; len > 0; len--) {
+            missing |= b->vocab->byte_id[*at] == NO_TOKEN;
+            *to++ = *at++;
+        }
     }
-    out->n = (size_t)(id - out->at);
+    return missing ? 0 : (size_t)(to - number);
 }

@@ -270,7 +270,8 @@ static void test_words(void)
     learn(&m, MAX_IDS);
     for (int i = 0; i < 4; i++) {
         struct tokenizer *t = tokenizer_of(&m, names[i], false);
-        EXPECT(t && t->bpe.by_word && !t->bpe.later.slot && t->bpe.start);
+        EXPECT(t && t->bpe.by_word && !t->bpe.later.slot && t->bpe.ranks.slot);
+        EXPECT(t && !t->bpe.ranks.made);
         compare(t, names[i]);
         tokenizer_close(t);
     }
