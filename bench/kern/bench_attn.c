@@ -8,18 +8,9 @@
  * One thread, denormals flushed, CPU time.  Median of 7 pairs of windows.  Level c takes
  * minutes and runs only when it is asked for.
  */
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "../bench.h"
 
-#include "kern/kern.h"
-
-enum { PAIRS = 7, ROUNDS = 4000, TILE_ROUNDS = 2000 };
+enum { PAIRS = 7 };
 
 /* Shapes: a prompt of one head group, training documents with and without a window. */
 static const struct shape {
@@ -40,19 +31,6 @@ struct bench {
     double pairs;                         /* of a query and a key it sees */
 };
 
-static double cpu_now(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void run_rows(struct bench *b)
 {
     b->k->attn_rows_fwd(b->out, b->rows.n_q * b->rows.hd, &b->rows);
@@ -68,64 +46,33 @@ static void run_bwd_bf16(struct bench *b)
     b->k->attn_bwd_bf16(&b->bwd);
 }
 
-/* Operations per second at the best level of this machine. */
-static double fma_rate(void)
-{
-    static float acc[ROOF_LANES];
-    double start = cpu_now();
-    kern_get(cpu_level_detect())->roof_fma(acc, 0.5f, 1, ROUNDS);
-    return 2.0 * ROOF_LANES * ROUNDS / (cpu_now() - start);
-}
-
-static double tile_rate(void)
-{
-    static float acc[ROOF_TILE];
-    static bf16 x[ROOF_STEPS * ROOF_TILE];
-    double start = cpu_now();
-    kern_get(cpu_level_detect())->roof_bf16(acc, x, x, TILE_ROUNDS);
-    return 2.0 * 32 * ROOF_TILE * TILE_ROUNDS / (cpu_now() - start);
-}
-
 /* Median seconds of a call, and median share of the roof measured right after it. */
 static double measure(void (*fn)(struct bench *), struct bench *b, double work,
-                      double (*roof)(void), double *share)
+                      bool tiles, double *share)
 {
+    const struct kernels *best = kern_get(cpu_level_detect());
     double t[PAIRS], part[PAIRS], start;
     size_t calls = 1;
     fn(b);
-    for (start = cpu_now(), fn(b); cpu_now() - start < 0.004; calls++)
+    for (start = bench_now(), fn(b); bench_now() - start < 0.004; calls++)
         fn(b);
     for (int i = 0; i < PAIRS; i++) {
-        start = cpu_now();
+        start = bench_now();
         for (size_t c = 0; c < calls; c++)
             fn(b);
-        t[i] = (cpu_now() - start) / (double)calls;
-        part[i] = work / t[i] / roof();
+        t[i] = (bench_now() - start) / (double)calls;
+        part[i] = work / t[i] / bench_roof(best, tiles, 0.001);
     }
-    qsort(t, PAIRS, sizeof *t, by_value);
-    qsort(part, PAIRS, sizeof *part, by_value);
-    *share = part[PAIRS / 2];
-    return t[PAIRS / 2];
-}
-
-static float *take_floats(size_t n)
-{
-    float *x = aligned_alloc(64, (n * sizeof *x + 63) / 64 * 64);
-    if (!x) {
-        fprintf(stderr, "bench_attn: no memory for %zu floats\n", n);
-        exit(1);
-    }
-    for (size_t i = 0; i < n; i++)
-        x[i] = (float)(i * 37 % 101) / 101 - 0.5f;
-    return x;
+    *share = bench_median(part, PAIRS);
+    return bench_median(t, PAIRS);
 }
 
 static void begin_shape(struct bench *b, const struct shape *s)
 {
     size_t wide = s->n_q * s->hd, keys = s->first + s->n;
-    float *q = take_floats(s->n * wide), *k = take_floats(keys * s->hd);
-    float *v = take_floats(keys * s->hd), *lse = take_floats(s->n * s->n_q);
-    b->out = take_floats(s->n * wide);
+    float *q = bench_floats(s->n * wide), *k = bench_floats(keys * s->hd);
+    float *v = bench_floats(keys * s->hd), *lse = bench_floats(s->n * s->n_q);
+    b->out = bench_floats(s->n * wide);
     b->rows = (struct attn_rows){ .q = q, .k = k, .v = v, .kv_type = KV_F32, .q_stride = wide,
                                   .kv_stride = s->hd * sizeof *k, .first_pos = s->first,
                                   .ring = UINT64_MAX, .n_rows = s->n, .n_q = s->n_q,
@@ -133,8 +80,8 @@ static void begin_shape(struct bench *b, const struct shape *s)
                                   .lse = lse, .lse_stride = s->n_q };
     run_rows(b);
     b->bwd = (struct attn_bwd){ .q = q, .k = k, .v = v, .out = b->out, .dout = q, .lse = lse,
-                                .dq = take_floats(s->n * wide), .dk = take_floats(s->n * s->hd),
-                                .dv = take_floats(s->n * s->hd), .q_stride = wide,
+                                .dq = bench_floats(s->n * wide), .dk = bench_floats(s->n * s->hd),
+                                .dv = bench_floats(s->n * s->hd), .q_stride = wide,
                                 .kv_stride = s->hd, .out_stride = wide, .lse_stride = s->n_q,
                                 .n = s->n, .n_q = s->n_q, .hd = s->hd, .window = s->window,
                                 .scale = 0.125f };
@@ -172,10 +119,10 @@ static void bench_level(const struct kernels *k, const char *level, const char *
         begin_shape(&b, s);
         for (const struct op *op = ops; op->name; op++) {
             double work = b.pairs * op->per_pair * (double)s->hd, share;
-            if ((only && strcmp(only, op->name) != 0) || (op->run != run_rows && s->first))
+            if (!bench_wants(only, op->name) || (op->run != run_rows && s->first))
                 continue;
             bool tiles = op->run == run_bwd_bf16 && k == kern_get(CPU_AMX);
-            double t = measure(op->run, &b, work, tiles ? tile_rate : fma_rate, &share);
+            double t = measure(op->run, &b, work, tiles, &share);
             printf("%-13s %-6s hd=%-3zu heads=%zu rows=%-4zu from %-4zu window=%-3u %9.0f us "
                    "%7.1f GFLOP/s %5.1f%% of roof\n", op->name, level, s->hd, s->n_q, s->n,
                    s->first, s->window, t * 1e6, work / t * 1e-9, 100 * share);
@@ -186,11 +133,8 @@ static void bench_level(const struct kernels *k, const char *level, const char *
 
 int main(int argc, char **argv)
 {
-    const char *op = argc > 1 && strcmp(argv[1], "all") != 0 ? argv[1] : NULL;
-    const char *only = argc > 2 && strcmp(argv[2], "all") != 0 ? argv[2] : NULL;
-#if defined(__x86_64__)
-    _mm_setcsr(_mm_getcsr() | 0x8040u);
-#endif
+    const char *op = bench_word(argc, argv, 1), *only = bench_word(argc, argv, 2);
+    denormals_flush();
     for (int i = 0; i <= (int)cpu_level_chosen(); i++) {
         const char *level = cpu_level_name((enum cpu_level)i);
         if (only ? !strcmp(only, level) : i > (int)CPU_C)

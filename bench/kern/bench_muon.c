@@ -8,88 +8,36 @@
  *
  * One thread, denormals flushed.  Median of 5 rounds, roof and step in turns.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
+#include "../bench.h"
 #include "train/muon.h"
 
 enum { WINDOWS = 5 };
 
-static double now(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static void *take(size_t bytes)
-{
-    void *p = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    if (!p) {
-        fprintf(stderr, "bench_muon: no memory for %zu bytes\n", bytes);
-        exit(1);
-    }
-    return p;
-}
-
-static float *take_floats(size_t n)
-{
-    float *x = take(n * sizeof *x);
-    struct rng rng = { .seed = n };
-    for (size_t i = 0; i < n; i++)
-        x[i] = (float)(rng_unit(&rng) - 0.5);
-    return x;
-}
-
-/* GFLOP/s of the plainest work. */
-static double roof(const struct kernels *k, bool half)
-{
-    static float acc[ROOF_TILE];
-    static bf16 a[ROOF_STEPS * ROOF_TILE], b[ROOF_STEPS * ROOF_TILE];
-    size_t rounds = half ? 20000 : 100000;
-    double start = now();
-    if (half)
-        k->roof_bf16(acc, a, b, rounds);
-    else
-        k->roof_fma(acc, 0.5f, 0.25f, rounds);
-    double ops = half ? 2.0 * 32 * 32 * 32 : 2.0 * ROOF_LANES;
-    return ops * (double)rounds / (now() - start) * 1e-9;
-}
-
 static void bench(const struct kernels *k, const char *level, size_t rows, size_t cols,
                   size_t n_jobs, bool half)
 {
-    struct muon_job *jobs = take(n_jobs * sizeof *jobs);
+    struct muon_job *jobs = bench_take(n_jobs * sizeof *jobs);
     struct muon_config c = { .lr = 1e-3, .mu = 0.95, .weight_decay = 0.1, .grad_scale = 1,
                              .nesterov = true, .bf16 = half };
     double seconds[WINDOWS], best[WINDOWS];
     for (size_t i = 0; i < n_jobs; i++)
-        jobs[i] = (struct muon_job){ take_floats(rows * cols), take_floats(rows * cols),
-                                     take_floats(rows * cols), rows, cols };
-    void *scratch = take(muon_scratch_bytes(jobs, n_jobs, 1));
+        jobs[i] = (struct muon_job){ bench_floats(rows * cols), bench_floats(rows * cols),
+                                     bench_floats(rows * cols), rows, cols };
+    void *scratch = bench_take(muon_scratch_bytes(jobs, n_jobs, 1));
     for (int i = -1; i < WINDOWS; i++) {
-        double r = roof(k, half), start = now();
+        double r = bench_roof(k, half, 0.005), start = bench_now();
         muon_step(k, NULL, jobs, n_jobs, &c, scratch);
         if (i >= 0) {
-            seconds[i] = (now() - start) / (double)n_jobs;
+            seconds[i] = (bench_now() - start) / (double)n_jobs;
             best[i] = r;
         }
     }
-    qsort(seconds, WINDOWS, sizeof *seconds, by_value);
-    qsort(best, WINDOWS, sizeof *best, by_value);
+    double s = bench_median(seconds, WINDOWS), top = bench_median(best, WINDOWS) * 1e-9;
     double m = (double)(rows < cols ? rows : cols), n = (double)(rows > cols ? rows : cols);
-    double speed = 5 * (3 * m * m * n + m * m * m) / seconds[WINDOWS / 2] * 1e-9;
+    double speed = 5 * (3 * m * m * n + m * m * m) / s * 1e-9;
     printf("muon %-7s %s %5zu x %-5zu %8.3f ms a matrix %7.1f GFLOP/s %5.1f%% of roof\n", level,
-           half ? "bf16" : "f32 ", rows, cols, seconds[WINDOWS / 2] * 1e3, speed,
-           100 * speed / best[WINDOWS / 2]);
+           half ? "bf16" : "f32 ", rows, cols, s * 1e3, speed,
+           100 * speed / top);
     for (size_t i = 0; i < n_jobs; i++) {
         free(jobs[i].w);
         free(jobs[i].momentum);
@@ -108,7 +56,7 @@ int main(int argc, char **argv)
     unsigned old = denormals_flush();
     for (int i = CPU_AVX2; i <= (int)cpu_level_chosen(); i++) {
         const char *level = cpu_level_name((enum cpu_level)i);
-        if (argc > 1 && strcmp(argv[1], level) != 0)
+        if (!bench_wants(bench_word(argc, argv, 1), level))
             continue;
         for (size_t s = 0; s < sizeof shape / sizeof *shape; s++)
             for (int half = 0; half < 2; half++)

@@ -6,17 +6,9 @@
  *
  *     bench_ops [OP|all] [LEVEL|all]
  *
- * One thread, denormals flushed as in the compute threads.  Median of 7 windows of 10 ms.
+ * One thread, denormals flushed as in the compute threads, CPU time.  Median of 7 windows of 10 ms.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
-#include "kern/kern.h"
+#include "../bench.h"
 
 enum { WINDOWS = 7, ROW = 6144 };
 
@@ -27,21 +19,6 @@ struct bench {
     struct attn_rows attn;
 };
 
-static volatile uint64_t sink;
-
-static double now(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Median seconds of one call of fn. */
 static double seconds(void (*fn)(struct bench *), struct bench *b)
 {
@@ -49,15 +26,14 @@ static double seconds(void (*fn)(struct bench *), struct bench *b)
     size_t calls = 1;
     fn(b);
     for (int i = 0; i < WINDOWS; i++) {
-        double start = now();
+        double start = bench_now();
         for (size_t c = 0; c < calls; c++)
             fn(b);
-        t[i] = (now() - start) / (double)calls;
+        t[i] = (bench_now() - start) / (double)calls;
         if (i == 0 && t[0] < 0.01)
             calls = (size_t)(0.01 / t[0]) + 1;
     }
-    qsort(t, WINDOWS, sizeof *t, by_value);
-    return t[WINDOWS / 2];
+    return bench_median(t, WINDOWS);
 }
 
 static void run_rmsnorm(struct bench *b)
@@ -195,36 +171,17 @@ static const struct op {
     { 0 }
 };
 
-static void *take(size_t bytes)
-{
-    void *p = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-    if (!p) {
-        fprintf(stderr, "bench_ops: no memory for %zu bytes\n", bytes);
-        exit(1);
-    }
-    memset(p, 0, bytes);
-    return p;
-}
-
-static float *take_floats(size_t n)
-{
-    float *x = take(n * sizeof *x);
-    for (size_t i = 0; i < n; i++)
-        x[i] = (float)(i * 37 % 101) / 101 - 0.5f;
-    return x;
-}
-
 static void bench_row_ops(const struct kernels *k, const char *level, const char *only)
 {
     struct bench b = { .k = k, .n = ROW };
     for (const struct op *op = ops; op->name; op++) {
-        if (only && strcmp(only, op->name) != 0)
+        if (!bench_wants(only, op->name))
             continue;
-        b.x = take_floats(ROW);
-        b.y = take_floats(ROW);
-        b.z = take_floats(ROW);
-        b.w = take_floats(ROW);
-        b.v = take_floats(ROW);
+        b.x = bench_floats(ROW);
+        b.y = bench_floats(ROW);
+        b.z = bench_floats(ROW);
+        b.w = bench_floats(ROW);
+        b.v = bench_floats(ROW);
         for (size_t i = 0; i < ROW; i++)
             b.v[i] *= b.v[i];
         double s = seconds(op->run, &b);
@@ -244,50 +201,16 @@ static void run_attn(struct bench *b)
 }
 
 /* Reads as many bytes as the K and V of the attention hold. */
-#if defined(__x86_64__)
-__attribute__((target("avx512f"))) static void read_512(struct bench *b)
+static void run_read(struct bench *b)
 {
-    const char *kv[2] = { b->attn.k, b->attn.v };
     size_t bytes = (size_t)b->attn.ring * b->attn.hd * sizeof(f16);
-    __m512i s0 = _mm512_setzero_si512(), s1 = s0, s2 = s0, s3 = s0;
-    for (int i = 0; i < 2; i++)
-        for (size_t at = 0; at < bytes; at += 256) {
-            s0 = _mm512_add_epi64(s0, _mm512_loadu_si512(kv[i] + at));
-            s1 = _mm512_add_epi64(s1, _mm512_loadu_si512(kv[i] + at + 64));
-            s2 = _mm512_add_epi64(s2, _mm512_loadu_si512(kv[i] + at + 128));
-            s3 = _mm512_add_epi64(s3, _mm512_loadu_si512(kv[i] + at + 192));
-        }
-    s0 = _mm512_add_epi64(_mm512_add_epi64(s0, s1), _mm512_add_epi64(s2, s3));
-    sink = (uint64_t)_mm512_reduce_add_epi64(s0);
-}
-#endif
-
-static void read_words(struct bench *b)
-{
-    const char *kv[2] = { b->attn.k, b->attn.v };
-    size_t bytes = (size_t)b->attn.ring * b->attn.hd * sizeof(f16);
-    uint64_t sum[4] = { 0 }, v;
-    for (int i = 0; i < 2; i++)
-        for (size_t at = 0; at < bytes; at += 32)
-            for (size_t j = 0; j < 4; j++) {
-                memcpy(&v, kv[i] + at + 8 * j, 8);
-                sum[j] += v;
-            }
-    sink = sum[0] + sum[1] + sum[2] + sum[3];
-}
-
-static double read_seconds(struct bench *b)
-{
-#if defined(__x86_64__)
-    if (cpu_level_detect() >= CPU_AVX512)
-        return seconds(read_512, b);
-#endif
-    return seconds(read_words, b);
+    bench_read(b->attn.k, bytes, false);
+    bench_read(b->attn.v, bytes, false);
 }
 
 static f16 *take_halves(size_t n)
 {
-    f16 *h = take(n * sizeof *h);
+    f16 *h = bench_take(n * sizeof *h);
     for (size_t i = 0; i < n; i++)
         h[i] = f32_to_f16((float)(i * 37 % 101) / 101 - 0.5f);
     return h;
@@ -297,13 +220,13 @@ static void bench_attn(const struct kernels *k, const char *level, size_t hd, si
                        size_t keys)
 {
     size_t bytes = 2 * keys * hd * sizeof(f16);
-    struct bench b = { .k = k, .y = take_floats(n_q * hd), .x = take_floats(n_q * hd) };
+    struct bench b = { .k = k, .y = bench_floats(n_q * hd), .x = bench_floats(n_q * hd) };
     f16 *key = take_halves(keys * hd), *value = take_halves(keys * hd);
     b.attn = (struct attn_rows){ .q = b.x, .k = key, .v = value, .kv_type = KV_F16,
                                  .q_stride = n_q * hd, .kv_stride = hd * sizeof *key,
                                  .first_pos = keys - 1, .ring = keys, .n_rows = 1, .n_q = n_q,
                                  .hd = hd, .scale = 0.1f };
-    double s = seconds(run_attn, &b), roof = read_seconds(&b);
+    double s = seconds(run_attn, &b), roof = seconds(run_read, &b);
     printf("%-14s %-7s hd=%-3zu heads=%zu keys=%-6zu %10.0f ns %8.1f GB/s %5.1f%% of reading, "
            "%6.1f GFLOP/s\n", "attn_rows_fwd", level, hd, n_q, keys, s * 1e9,
            (double)bytes / s * 1e-9, 100 * roof / s, (double)(4 * n_q * keys * hd) / s * 1e-9);
@@ -324,15 +247,12 @@ static void bench_all_attn(const struct kernels *k, const char *level)
 
 int main(int argc, char **argv)
 {
-    const char *op = argc > 1 && strcmp(argv[1], "all") != 0 ? argv[1] : NULL;
-    const char *only = argc > 2 && strcmp(argv[2], "all") != 0 ? argv[2] : NULL;
-#if defined(__x86_64__)
-    _mm_setcsr(_mm_getcsr() | 0x8040u);
-#endif
+    const char *op = bench_word(argc, argv, 1), *only = bench_word(argc, argv, 2);
+    denormals_flush();
     for (int i = 0; i <= (int)cpu_level_chosen(); i++) {
         const char *level = cpu_level_name((enum cpu_level)i);
         const struct kernels *k = kern_get((enum cpu_level)i);
-        if (only && strcmp(only, level) != 0)
+        if (!bench_wants(only, level))
             continue;
         bench_row_ops(k, level, op);
         if (!op || !strcmp(op, "attn_rows_fwd"))

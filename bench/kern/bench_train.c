@@ -8,12 +8,7 @@
  * One thread.  Product and roof run in turns for about 5 ms each, in CPU time; the share is the
  * median of the windows' shares, so that a busy neighbour, who slows both, hardly counts.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
-#include "kern/kern.h"
+#include "../bench.h"
 
 enum { WINDOWS = 25 };
 
@@ -25,25 +20,6 @@ struct bench {
     float *w, *x, *dy, *y, *dx, *dw;
     bf16 *w16, *x16, *dy16;
 };
-
-static double now(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v)
-{
-    qsort(v, WINDOWS, sizeof *v, by_value);
-    return v[WINDOWS / 2];
-}
 
 static void run_product(const struct bench *b)
 {
@@ -63,33 +39,21 @@ static void run_product(const struct bench *b)
         k->gemm_f32_dw(b->dw, c, b->dy, n, b->x, c, rows, n, c);
 }
 
-/* Operations done. */
-static double run_roof(const struct bench *b)
-{
-    static _Alignas(64) bf16 one[2][ROOF_STEPS * ROOF_TILE];
-    static float acc[ROOF_TILE];
-    size_t rounds = b->k == kern_get(CPU_C) ? 20 : 2000;
-    bool tiles = b->half && b->k == kern_get(CPU_AMX);
-    if (tiles)
-        b->k->roof_bf16(acc, one[0], one[1], rounds);
-    else
-        b->k->roof_fma(acc, 0.5f, 1, 10 * rounds);
-    return (double)rounds * (tiles ? 2.0 * ROOF_TILE * 32 : 20.0 * ROOF_LANES);
-}
-
 /* GFLOP/s over about 5 ms. */
-static double window(const struct bench *b, bool roof)
+static double window(const struct bench *b)
 {
-    double start = now(), done = 0, s = 0;
+    double start = bench_now(), done = 0, s = 0;
     while (s < 0.005) {
-        if (roof)
-            done += run_roof(b);
-        else
-            run_product(b);
-        done += roof ? 0 : 2.0 * (double)b->rows * (double)b->n * (double)b->cols;
-        s = now() - start;
+        run_product(b);
+        done += 2.0 * (double)b->rows * (double)b->n * (double)b->cols;
+        s = bench_now() - start;
     }
     return done / s * 1e-9;
+}
+
+static double roof_window(const struct bench *b)
+{
+    return bench_roof(b->k, b->half && b->k == kern_get(CPU_AMX), 0.005) * 1e-9;
 }
 
 static void bench_shape(struct bench *b, const char *level)
@@ -97,38 +61,27 @@ static void bench_shape(struct bench *b, const char *level)
     static const char *const ops[] = { "y", "dx", "dw" };
     for (b->op = 0; b->op < 3; b->op++) {
         double speed[WINDOWS], roof[WINDOWS], share[WINDOWS];
-        window(b, false);
+        window(b);
         for (int i = 0; i < WINDOWS; i++) {
-            roof[i] = window(b, true);
-            speed[i] = window(b, false);
-            double after = window(b, true);
+            roof[i] = roof_window(b);
+            speed[i] = window(b);
+            double after = roof_window(b);
             share[i] = 200 * speed[i] / (roof[i] + after);
         }
         printf("%-4s %-6s %5zu x %4zu x %4zu  %-2s  %8.1f  %8.1f  %5.1f%%\n",
-               b->half ? "bf16" : "f32", level, b->rows, b->n, b->cols, ops[b->op], median(speed),
-               median(roof), median(share));
+               b->half ? "bf16" : "f32", level, b->rows, b->n, b->cols, ops[b->op],
+               bench_median(speed, WINDOWS), bench_median(roof, WINDOWS),
+               bench_median(share, WINDOWS));
         fflush(stdout);
     }
 }
 
-static void *take(size_t n, size_t each)
-{
-    void *p = aligned_alloc(4096, (n * each + 4095) / 4096 * 4096);
-    if (!p) {
-        fprintf(stderr, "bench_train: no memory for %zu bytes\n", n * each);
-        exit(1);
-    }
-    return p;
-}
-
 static bf16 *fill(float **x, size_t n)
 {
-    bf16 *half = take(n, 2);
-    *x = take(n, 4);
-    for (size_t i = 0; i < n; i++) {
-        (*x)[i] = (float)((i * 2654435761u >> 8 & 255) + 1) / 64 - 2;
+    bf16 *half = bench_take(n * sizeof *half);
+    *x = bench_floats(n);
+    for (size_t i = 0; i < n; i++)
         half[i] = f32_to_bf16((*x)[i]);
-    }
     return half;
 }
 
@@ -137,17 +90,17 @@ static void bench_all(struct bench *b, const char *type, const char *level)
     b->w16 = fill(&b->w, b->n * b->cols);
     b->x16 = fill(&b->x, b->rows * b->cols);
     b->dy16 = fill(&b->dy, b->rows * b->n);
-    b->y = take(b->rows * b->n, 4);
-    b->dx = take(b->rows * b->cols, 4);
-    b->dw = memset(take(b->n * b->cols, 4), 0, b->n * b->cols * 4);
+    b->y = bench_take(b->rows * b->n * 4);
+    b->dx = bench_take(b->rows * b->cols * 4);
+    b->dw = bench_take(b->n * b->cols * 4);
     for (int l = CPU_C; l <= (int)cpu_level_detect(); l++) {
         const char *name = cpu_level_name((enum cpu_level)l);
-        if (strcmp(level, "all") && strcmp(level, name))
+        if (!bench_wants(level, name))
             continue;
         b->k = kern_get((enum cpu_level)l);
         for (int half = 0; half < 2; half++) {
             b->half = half;
-            if (!strcmp(type, "all") || !strcmp(type, half ? "bf16" : "f32"))
+            if (bench_wants(type, half ? "bf16" : "f32"))
                 bench_shape(b, name);
         }
     }
@@ -161,8 +114,9 @@ int main(int argc, char **argv)
     static const size_t shapes[][3] = {
         { 2048, 1024, 1024 }, { 4096, 256, 768 }, { 512, 256, 128 }, { 512, 128, 256 }
     };
-    const char *type = argc > 1 ? argv[1] : "all";
-    const char *level = argc > 2 ? argv[2] : cpu_level_name(cpu_level_detect());
+    const char *type = bench_word(argc, argv, 1), *level = bench_word(argc, argv, 2);
+    if (argc <= 2)
+        level = cpu_level_name(cpu_level_detect());
     printf("type level    rows x    n x    k  op   GFLOP/s      roof   share\n");
     if (argc > 5) {
         struct bench b = { .rows = strtoul(argv[3], NULL, 10), .n = strtoul(argv[4], NULL, 10),

@@ -8,27 +8,11 @@
  * them).  The first pass starts with empty caches; the median is of the others.  Prints one line
  * of JSON: bytes, tokens, XXH3-64 of all ids, CPU seconds of both.
  */
+#include "../bench.h"
 #include "format/format.h"
 #include "text/text.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-
 enum { MAX_PASSES = 99 };
-
-static double cpu_seconds(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 static struct tokenizer *open_any(const char *path, struct gguf *g, struct err *err)
 {
@@ -75,17 +59,16 @@ static bool bench(const struct tokenizer *t, struct bytes in, int n, struct err 
     double s[MAX_PASSES + 1];
     struct totals sum;
     for (int i = 0; i <= n; i++) {
-        double start = cpu_seconds();
+        double start = bench_now();
         if (!encode_all(t, in, false, &sum, err))
             return false;
-        s[i] = cpu_seconds() - start;
+        s[i] = bench_now() - start;
     }
-    qsort(s + 1, (size_t)n, sizeof *s, by_value);
     if (!encode_all(t, in, true, &sum, err))
         return false;
     printf("{\"bytes\": %zu, \"tokens\": %zu, \"ids\": \"%016llx\", \"first\": %.6f, "
            "\"median\": %.6f}\n", sum.n_bytes, sum.n_tokens, (unsigned long long)sum.hash, s[0],
-           s[1 + n / 2]);
+           bench_median(s + 1, (size_t)n));
     return true;
 }
 
