@@ -7,12 +7,15 @@
 
 /*
  * A strip of 32 rows of A, up to DEPTH k of each, stays in the first cache while panels of 32
- * columns of B stream past it from the second, where B_BYTES of them wait.
+ * columns of B stream past it from the second.  What is packed waits there: GROUP rows of A, and
+ * as much of B as B_BYTES hold.
  */
-enum { DEPTH = 640, B_BYTES = 512 << 10, FEW_ROWS = 12, LINE = 64, SAME_LINES = 2048 };
+enum {
+    DEPTH = 640, GROUP = 256, B_BYTES = 512 << 10, FEW_ROWS = 12, LINE = 64, SAME_LINES = 2048
+};
 
 static _Thread_local struct {
-    _Alignas(LINE) uint8_t a[DEPTH / TILE_K * STEP_BYTES], b[B_BYTES];
+    _Alignas(LINE) uint8_t a[2 * DEPTH * GROUP], b[B_BYTES];
 } scratch;
 
 /* One step of up to 32 k and of `width` <= 32 rows or columns; see gemm_tiles_amx.h. */
@@ -41,19 +44,29 @@ struct part {
     const uint8_t *b;
 };
 
+static size_t steps_of(size_t n)
+{
+    return (n + TILE_K - 1) / TILE_K;
+}
+
 static size_t at_most(size_t n, size_t most)
 {
     return n < most ? n : most;
 }
 
-/* n k from p on of `width` rows or columns, 32 after 32 of them. */
+/* n k of `width` rows or columns from p on: 32 of them with all their steps, then the next.  Read
+ * in the order in which they lie in memory. */
 static void pack_all(uint8_t *to, const struct operand *o, const uint8_t *p, size_t n,
                      size_t width)
 {
-    for (size_t j = 0; j < width; j += SIDE, p += SIDE * o->next) {
-        const uint8_t *at = p;
-        for (size_t i = 0; i < n; i += TILE_K, at += TILE_K * o->next_k, to += STEP_BYTES)
-            o->pack(to, at, o->bytes, n - i, at_most(width - j, SIDE));
+    size_t panels = (width + SIDE - 1) / SIDE, steps = steps_of(n), done = panels * steps;
+    bool rows_along_k = o->next_k < o->next;
+    for (size_t at = 0; at < done; at++) {
+        size_t j = rows_along_k ? at / steps : at % panels;
+        size_t i = rows_along_k ? at % steps : at / panels;
+        o->pack(to + (j * steps + i) * STEP_BYTES,
+                p + j * SIDE * o->next + i * TILE_K * o->next_k, o->bytes, n - i * TILE_K,
+                at_most(width - j * SIDE, SIDE));
     }
 }
 
@@ -93,9 +106,8 @@ static void run_part(const struct part *at)
 {
     const struct product *p = at->p;
     const struct operand *a = &p->a, *b = &p->b;
-    struct tile_sum s = { .a = scratch.a, .a_row = a->pack ? LINE : a->bytes,
-                          .a_step = a->pack ? STEP_BYTES : LINE,
-                          .steps = (at->n + TILE_K - 1) / TILE_K,
+    struct tile_sum s = { .a_row = a->pack ? LINE : a->bytes,
+                          .a_step = a->pack ? STEP_BYTES : LINE, .steps = steps_of(at->n),
                           .zero = p->from_zero && at->i == 0 };
     if (b->pack)
         pack_all(scratch.b, b, b->p + at->j * b->next + at->i * b->next_k, at->n, at->cols);
@@ -103,10 +115,9 @@ static void run_part(const struct part *at)
     for (size_t t = 0; t < p->rows; t += SIDE) {
         const uint8_t *strip = a->p + t * a->next + at->i * a->next_k;
         size_t r = at_most(p->rows - t, SIDE);
-        if (a->pack)
-            pack_all(scratch.a, a, strip, at->n, r);
-        else
-            s.a = strip;
+        if (a->pack && t % GROUP == 0)
+            pack_all(scratch.a, a, strip, at->n, at_most(p->rows - t, GROUP));
+        s.a = a->pack ? scratch.a + t % GROUP / SIDE * s.steps * STEP_BYTES : strip;
         if (r < SIDE)
             tiles_configure(r);
         run_strip(at, &s, t, r);
@@ -119,13 +130,13 @@ static void run_product(const struct product *p)
     size_t parts = (p->depth + DEPTH - 1) / DEPTH;
     if (parts == 0)
         return;
-    size_t depth = ((p->depth + parts - 1) / parts + TILE_K - 1) / TILE_K * TILE_K;
+    size_t depth = TILE_K * steps_of((p->depth + parts - 1) / parts);
     size_t cols = B_BYTES / (2 * depth) / SIDE * SIDE;
     for (size_t j = 0; j < p->cols; j += cols)
         for (size_t i = 0; i < p->depth; i += depth) {
             struct part at = { .p = p, .j = j, .cols = at_most(p->cols - j, cols), .i = i,
                                .n = at_most(p->depth - i, depth) };
-            at.panel = p->b.pack ? (at.n + TILE_K - 1) / TILE_K * STEP_BYTES : SIDE * p->b.next;
+            at.panel = p->b.pack ? steps_of(at.n) * STEP_BYTES : SIDE * p->b.next;
             at.b = p->b.pack ? scratch.b : p->b.p + j * p->b.next + i * p->b.next_k;
             run_part(&at);
         }
@@ -155,7 +166,7 @@ static struct operand rows_along(const void *p, size_t bytes, size_t depth)
 /* Panels of 32 columns, all their k after each other. */
 static struct operand packed(const void *p, size_t depth)
 {
-    size_t column = (depth + TILE_K - 1) / TILE_K * (STEP_BYTES / SIDE);
+    size_t column = steps_of(depth) * (STEP_BYTES / SIDE);
     return (struct operand){ p, 0, STEP_BYTES / TILE_K, column, NULL };
 }
 

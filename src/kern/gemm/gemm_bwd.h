@@ -20,7 +20,7 @@
  *
  * n = 0 gives dx = 0 (with add: as it was); rows = 0 leaves dw as it is.  Outputs overlap no
  * input.  No allocation; cannot fail.  Operands are rearranged in memory of the thread, up to
- * 550 KB of it where there are tiles; blocks of 256 by 256 outputs or more are the fastest, for
+ * 830 KB of it where there are tiles; blocks of 256 by 256 outputs or more are the fastest, for
  * they are rearranged once in each.
  */
 #ifndef KEXA_KERN_GEMM_BWD_H

@@ -113,31 +113,33 @@ static inline void sum_1x2(const struct tile_sum *s, float *c, size_t c_bytes)
  * `bytes` apart.  What lacks is filled with zeros.
  */
 
-/* One tile from up to 16 rows that lie along k. */
-static inline void turn_tile(uint8_t *to, const uint8_t *p, size_t bytes, size_t n, size_t width)
+static inline __mmask32 first_words(size_t n)
 {
-    if (n >= TILE_K && width >= TILE_ROWS) {
-        for (size_t i = 0; i < 4; i++)
-            load_16x16((__m512i *)(void *)(to + 256 * i), p + 16 * i, bytes);
-        return;
-    }
-    memset(to, 0, TILE_BYTES);
-    for (size_t q = 0; q < width && q < TILE_ROWS; q++)
-        for (size_t i = 0; i < n && i < TILE_K; i++)
-            memcpy(to + i / 2 * 64 + q * 4 + i % 2 * 2, p + q * bytes + 2 * i, 2);
+    return n < 32 ? (1u << n) - 1 : ~0u;
+}
+
+/* The first n words of the first `rows` of 32 rows, 64 bytes apart. */
+static inline void fill_step(uint8_t to[STEP_BYTES], const uint8_t *p, size_t bytes, size_t rows,
+                             size_t n)
+{
+    __mmask32 some = first_words(n);
+    for (size_t q = 0; q < SIDE; q++, to += 64)
+        _mm512_store_si512(to, q < rows ? _mm512_maskz_loadu_epi16(some, p + q * bytes)
+                                        : _mm512_setzero_si512());
 }
 
 /* B from rows that lie along k, one for each column: the weights of y = x W^T. */
 static inline void pack_along(uint8_t *to, const uint8_t *p, size_t bytes, size_t n, size_t width)
 {
-    turn_tile(to, p, bytes, n, width);
-    turn_tile(to + TILE_BYTES, p + TILE_ROWS * bytes, bytes, n,
-              width > TILE_ROWS ? width - TILE_ROWS : 0);
-}
-
-static inline __mmask32 first_words(size_t n)
-{
-    return n < 32 ? (1u << n) - 1 : ~0u;
+    _Alignas(64) uint8_t step[STEP_BYTES];
+    if (n < TILE_K || width < SIDE) {
+        fill_step(step, p, bytes, width, n);
+        p = step;
+        bytes = 64;
+    }
+    for (size_t q = 0; q < SIDE; q += TILE_ROWS, p += TILE_ROWS * bytes)
+        for (size_t i = 0; i < 4; i++, to += 256)
+            load_16x16((__m512i *)(void *)to, p + 16 * i, bytes);
 }
 
 /* A from rows that lie along k, as they are. */
@@ -175,21 +177,52 @@ static inline void pack_across(uint8_t *to, const uint8_t *p, size_t bytes, size
         pair_rows(to + 32 * i, p, bytes, n > i ? n - i : 0, first_words(width));
 }
 
-/*
- * A from rows that lie across k: columns become rows.  Pairs of k by column first, in groups of
- * four columns, 0 2 4 6 in one tile and 1 3 5 7 in the other; then each group is turned.
- */
+/* 8 words of rows 0 and 8. */
+static inline __m256i load_2_rows(const uint8_t *p, size_t bytes)
+{
+    __m256i v = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)p));
+    return _mm256_inserti128_si256(v, _mm_loadu_si128((const __m128i *)(p + 8 * bytes)), 1);
+}
+
+/* 8 words of 16 rows: row by row, 64 bytes apart, what were columns. */
+static inline void turn_8x16(uint8_t *to, const uint8_t *p, size_t bytes)
+{
+    __m256i v[8], a[8], b[8];
+#pragma GCC unroll 8
+    for (size_t i = 0; i < 8; i++)
+        v[i] = load_2_rows(p + i * bytes, bytes);
+#pragma GCC unroll 4
+    for (size_t i = 0; i < 4; i++) {
+        a[i] = _mm256_unpacklo_epi16(v[2 * i], v[2 * i + 1]);
+        a[i + 4] = _mm256_unpackhi_epi16(v[2 * i], v[2 * i + 1]);
+    }
+#pragma GCC unroll 4
+    for (size_t i = 0; i < 8; i += 2) {
+        b[i] = _mm256_unpacklo_epi32(a[i], a[i + 1]);
+        b[i + 1] = _mm256_unpackhi_epi32(a[i], a[i + 1]);
+    }
+    __m256i *row = (__m256i *)(void *)to;
+#pragma GCC unroll 4
+    for (size_t i = 0; i < 4; i++) {
+        size_t at = i / 2 * 4 + i % 2;
+        _mm256_store_si256(row + 4 * i, _mm256_unpacklo_epi64(b[at], b[at + 2]));
+        _mm256_store_si256(row + 4 * i + 2, _mm256_unpackhi_epi64(b[at], b[at + 2]));
+    }
+}
+
+/* A from rows that lie across k: columns become rows.  Half registers, for there are two units
+ * that shuffle these. */
 static inline void pack_turned(uint8_t *to, const uint8_t *p, size_t bytes, size_t n, size_t width)
 {
-    _Alignas(64) uint8_t pairs[STEP_BYTES];
-    for (size_t i = 0; i < TILE_K; i += 2, p += 2 * bytes) {
-        __m512i v[2];
-        load_pair(v, p, bytes, n > i ? n - i : 0, first_words(width));
-        _mm512_store_si512(pairs + 32 * i, _mm512_unpacklo_epi16(v[0], v[1]));
-        _mm512_store_si512(pairs + 32 * i + TILE_BYTES, _mm512_unpackhi_epi16(v[0], v[1]));
+    _Alignas(64) uint8_t step[STEP_BYTES];
+    if (n < TILE_K || width < SIDE) {
+        fill_step(step, p, bytes, n, width);
+        p = step;
+        bytes = 64;
     }
-    for (size_t g = 0; g < SIDE / 4; g++)
-        load_16x16((__m512i *)(void *)(to + 256 * g), pairs + g % 2 * TILE_BYTES + g / 2 * 16, 64);
+    for (size_t i = 0; i < TILE_K; i += 16, p += 16 * bytes, to += 32)
+        for (size_t j = 0; j < SIDE / 8; j++)
+            turn_8x16(to + j * 512, p + 16 * j, bytes);
 }
 
 #endif
