@@ -39,6 +39,20 @@ struct bpe_cuts {
     unsigned shift;                       /* 64 - log2(bits) */
 };
 
+enum { BPE_N_START = 1 << 16 };
+#define BPE_NO_START UINT32_MAX
+
+/* A character that merging may start from; see bpe_start.c. */
+struct bpe_start {
+    uint32_t number, rank;                /* BPE_NO_START; the last merge that makes it */
+};
+
+struct bpe_starts {
+    struct bpe_start of[BPE_N_START];     /* by code point */
+    uint32_t before[256][64];             /* least rank by the byte before and the first, - 0xC0 */
+    uint32_t after[64][256];              /* by the last byte, - 0x80, and the byte after */
+};
+
 struct bpe {
     const struct vocab *vocab;
     struct pair_map merges;               /* (left, right) -> (rank, merged) */
@@ -59,13 +73,10 @@ struct bpe {
     struct pair_map later;                /* the others, where there are any */
     bool later_inside;                    /* some of them make tokens inside a word */
     struct bpe_ranks ranks;               /* of the merges of words, where it can be used */
-    uint32_t *start;                      /* of each 16-bit code point: bpe_start.c; or NULL */
+    struct bpe_starts *start;             /* with ranks */
     struct bpe_cuts word_cuts, later_cuts;
 };
 
-enum { BPE_N_START = 1 << 16 };
-#define BPE_NO_START UINT32_MAX
-#define BPE_AFTER_SPACE 0x80000000u       /* of a start: also where a space is to the left */
 
 bool bpe_init(struct bpe *b, const struct vocab *v, size_t n_merges, struct err *err);
 void bpe_release(struct bpe *b);
@@ -100,10 +111,8 @@ bool bpe_finish(struct bpe *b, struct err *err);
 /* Where the word that starts at `at` ends: before a space after something that is none. */
 const uint8_t *bpe_end_of_word(const uint8_t *at, const uint8_t *end);
 
-/* Fills b->start with ids, from the merges of rank below b->stage_two, and makes numbers of
- * them.  false: out of memory. */
+/* Fills b->start, from the merges of rank below b->stage_two.  false: out of memory. */
 bool bpe_start_build(struct bpe *b);
-void bpe_start_number(struct bpe *b);
 
 /* Where merging that starts from b->start, or the merges from b->stage_two on, never join two
  * symbols.  Without bits where that is too much to find out.  false: out of memory. */

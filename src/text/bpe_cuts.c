@@ -101,8 +101,8 @@ static void mark_starts(struct cutter *c, bool later)
         if (c->b->vocab->byte_id[i] != NO_TOKEN)
             c->is_start[c->b->vocab->byte_id[i]] = true;
     for (uint32_t cp = 0; !later && cp < BPE_N_START; cp++)
-        if (c->b->start[cp] != BPE_NO_START)
-            c->is_start[c->b->start[cp] & ~BPE_AFTER_SPACE] = true;
+        if (c->b->start->of[cp].number != BPE_NO_START)
+            c->is_start[c->b->ranks.id[c->b->start->of[cp].number]] = true;
 }
 
 static bool take_bits(struct bpe_cuts *cuts, uint32_t n_merges)

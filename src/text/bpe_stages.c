@@ -137,10 +137,7 @@ static bool build_words(struct bpe *b)
         return false;
     if (!b->ranks.slot)
         return true;
-    if (!bpe_start_build(b) || !bpe_cuts_build(b, false, &b->word_cuts))
-        return false;
-    bpe_start_number(b);
-    return true;
+    return bpe_start_build(b) && bpe_cuts_build(b, false, &b->word_cuts);
 }
 
 bool bpe_finish(struct bpe *b, struct err *err)

@@ -1,39 +1,59 @@
 /*
- * bpe_start: the characters from which merging may start instead of from their bytes.
+ * bpe_start: the symbols that merging a word may start from.
  *
- * Most characters of three bytes become one token before anything else can happen to them.
- * That is so for a character c if, in every state on the way from its bytes to its token,
- * with r the rank of the next merge inside c,
- *   - each merge of c's first symbol with one on its left, and of its last with one on its
- *     right, ranks after r, and
- *   - so does, for the greatest r on the way, each merge of c's token.
- * Then plain merging never does anything across c's ends before c is one symbol, nor would
- * the symbol have been used earlier had it been there: starting from it gives the same.
- * Tokens that begin with a space and go on with the first byte of a character are common; so
- * left neighbours that end in a space are looked at apart.
+ * A character of two or three bytes is one symbol from the start where its bytes merge to one
+ * token by themselves, and no merge that takes one of its bytes to the outside, or takes the
+ * whole, ranks before the last of those merges.  Merges inside it can be done from the
+ * beginning; so until it is whole, nothing of a rank above that last one happens.  What could
+ * come before joins a part of it, its first bytes or its last, with what ends or begins with
+ * the byte next to it: the least rank of such merges is known for each pair of bytes.
  */
 #include "text/bpe.h"
 
 #include "text/unicode.h"
 
-/* For each token the least rank of a merge that uses it. */
-struct edges {
-    uint32_t *as_left;
-    uint32_t *as_right[2];                /* of a left neighbour that ends in no space; in one */
-};
+enum { LEAD = 0xC0, TAIL = 0x80 };
 
-static void find_edges(const struct bpe *b, struct edges *e)
+/* What only the first bytes of a character are: how many more there must be; 0: it is not. */
+static size_t missing_bytes(struct bytes b)
 {
+    size_t len = b.at[0] >= 0xF0 ? 4 : b.at[0] >= 0xE0 ? 3 : b.at[0] >= LEAD ? 2 : 1;
+    return b.len < len ? len - b.len : 0;
+}
+
+static bool is_tail(struct bytes b)
+{
+    for (size_t i = 0; i < b.len; i++)
+        if ((b.at[i] & 0xC0) != TAIL)
+            return false;
+    return true;
+}
+
+static void lower(uint32_t *rank, uint32_t by)
+{
+    *rank = by < *rank ? by : *rank;
+}
+
+/* used: for each token the least rank of a merge that takes it. */
+static void find_crossing(struct bpe *b, uint32_t *used)
+{
+    struct bpe_starts *s = b->start;
+    memset(used, 255, b->vocab->n * sizeof *used);
     for (uint64_t i = 0; i <= b->merges.mask; i++) {
         struct pair_slot m = b->merges.slot[i];
         if (m.key == PAIR_EMPTY || m.a >= b->stage_two)
             continue;
-        uint32_t left = (uint32_t)(m.key >> 32), right = (uint32_t)m.key;
-        struct bytes t = vocab_bytes(b->vocab, left);
-        uint32_t *r = &e->as_right[t.len && t.at[t.len - 1] == ' '][right];
-        *r = m.a < *r ? m.a : *r;
-        if (m.a < e->as_left[left])
-            e->as_left[left] = m.a;
+        struct bytes left = vocab_bytes(b->vocab, (uint32_t)(m.key >> 32));
+        struct bytes right = vocab_bytes(b->vocab, (uint32_t)m.key);
+        lower(&used[m.key >> 32], m.a);
+        lower(&used[m.key & UINT32_MAX], m.a);
+        if (!left.len || !right.len)
+            continue;
+        uint8_t last = left.at[left.len - 1], first = right.at[0];
+        if (missing_bytes(right))
+            lower(&s->before[last][first - LEAD], m.a);
+        if (is_tail(left))
+            lower(&s->after[last - TAIL][first], m.a);
     }
 }
 
@@ -52,72 +72,60 @@ static unsigned next_merge(const struct bpe *b, const uint32_t *id, unsigned n,
     return best;
 }
 
-/* The start of a character by its bytes, with BPE_AFTER_SPACE; or BPE_NO_START. */
-static uint32_t start_of(const struct bpe *b, const struct edges *e, struct bytes c)
+/* The start of a character by its bytes. */
+static struct bpe_start start_of(const struct bpe *b, const uint32_t *used, struct bytes c)
 {
     uint32_t id[4], most = 0;
-    bool after_space = true;
     unsigned n = (unsigned)c.len;
     for (unsigned i = 0; i < n; i++) {
-        id[i] = (uint32_t)b->vocab->byte_id[c.at[i]];
         if (b->vocab->byte_id[c.at[i]] == NO_TOKEN)
-            return BPE_NO_START;
+            return (struct bpe_start){ BPE_NO_START, 0 };
+        id[i] = (uint32_t)b->vocab->byte_id[c.at[i]];
     }
     while (n > 1) {
         struct pair_slot m = { 0 };
         unsigned at = next_merge(b, id, n, &m);
-        if (at == n || e->as_left[id[n - 1]] <= m.a || e->as_right[0][id[0]] <= m.a)
-            return BPE_NO_START;
-        after_space = after_space && e->as_right[1][id[0]] > m.a;
+        if (at == n)
+            return (struct bpe_start){ BPE_NO_START, 0 };
         most = m.a > most ? m.a : most;
         id[at] = m.b;
         n--;
         for (unsigned i = at + 1; i < n; i++)
             id[i] = id[i + 1];
     }
-    if (e->as_left[id[0]] <= most || e->as_right[0][id[0]] <= most)
-        return BPE_NO_START;
-    after_space = after_space && e->as_right[1][id[0]] > most;
-    return id[0] | (after_space ? BPE_AFTER_SPACE : 0);
+    return (struct bpe_start){ used[id[0]] > most ? b->ranks.number[id[0]] : BPE_NO_START, most };
 }
 
-static void fill(struct bpe *b, const struct edges *e)
+bool bpe_start_build(struct bpe *b)
 {
     const struct vocab *v = b->vocab;
+    uint32_t *used = mem_take(v->n + 1u, sizeof *used);
+    b->start = used ? mem_take(1, sizeof *b->start) : NULL;
+    if (!b->start) {
+        mem_give(used);
+        return false;
+    }
+    memset(b->start, 255, sizeof *b->start);
+    find_crossing(b, used);
     for (uint32_t id = 0; id < v->n; id++) {
         struct bytes c = vocab_bytes(v, id);
         if (!v->tok[id].used || v->tok[id].added || c.len < 2 || c.len > 3)
             continue;
         struct unit u = unit_at(c.at, c.at + c.len);
         if (u.cp < BPE_N_START && u.len == c.len)
-            b->start[u.cp] = start_of(b, e, c);
+            b->start->of[u.cp] = start_of(b, used, c);
     }
+    mem_give(used);
+    return true;
 }
 
-bool bpe_start_build(struct bpe *b)
+/* Whether the character at `at` can start as one symbol between its neighbours. */
+static inline bool starts_whole(const struct bpe_starts *s, struct bytes word, const uint8_t *at,
+                                unsigned len, uint32_t rank)
 {
-    size_t n = b->vocab->n;
-    uint32_t *all = mem_take(3 * n + 1, sizeof *all);
-    b->start = mem_take(BPE_N_START, sizeof *b->start);
-    if (all && b->start) {
-        struct edges e = { all, { all + n, all + 2 * n } };
-        memset(all, 255, 3 * n * sizeof *all);
-        memset(b->start, 255, BPE_N_START * sizeof *b->start);
-        find_edges(b, &e);
-        fill(b, &e);
-    }
-    bool ok = all && b->start;
-    mem_give(all);
-    return ok;
-}
-
-void bpe_start_number(struct bpe *b)
-{
-    for (uint32_t cp = 0; cp < BPE_N_START; cp++) {
-        uint32_t s = b->start[cp];
-        if (s != BPE_NO_START)
-            b->start[cp] = b->ranks.number[s & ~BPE_AFTER_SPACE] | (s & BPE_AFTER_SPACE);
-    }
+    const uint8_t *next = at + len;
+    return (at == word.at || s->before[at[-1]][at[0] - LEAD] > rank) &&
+           (next == word.at + word.len || s->after[next[-1] - TAIL][next[0]] > rank);
 }
 
 size_t bpe_put_start(const struct bpe *b, struct bytes word, uint32_t *number)
@@ -133,10 +141,11 @@ size_t bpe_put_start(const struct bpe *b, struct bytes word, uint32_t *number)
             continue;
         }
         uint32_t cp = utf8_decode_wide(at, end, &len);
-        uint32_t s = cp < BPE_N_START && len > 1 ? b->start[cp] : BPE_NO_START;
-        bool after_space = at > word.at && at[-1] == ' ';
-        if (s != BPE_NO_START && (!after_space || (s & BPE_AFTER_SPACE))) {
-            *to++ = s & ~BPE_AFTER_SPACE;
+        struct bpe_start s = { BPE_NO_START, 0 };
+        if (cp < BPE_N_START)
+            s = b->start->of[cp];
+        if (s.number != BPE_NO_START && starts_whole(b->start, word, at, len, s.rank)) {
+            *to++ = s.number;
             at += len;
             continue;
         }
