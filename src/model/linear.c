@@ -4,6 +4,9 @@
  * small pieces at half the speed (src/kern/gemm/gemm.h). */
 enum { UNIT_ROWS = 16, PIECE_BYTES = 128 << 10 };
 
+/* Fewer token rows than this do not fill tiles. */
+enum { PACKED_ROWS = 16 };
+
 /* From this many token rows on, and the blocks they are then cut into. */
 enum {
     MANY_TOKENS = 64, BLOCK_TOKENS = 512, BLOCK_TOKENS_BF16 = 2048, BLOCK_ROWS = 512,
@@ -133,10 +136,24 @@ static void run_f32(const struct linear *l, const struct linear_job *j, size_t r
     }
 }
 
+/* Packed columns begin at multiples of 32 of w's rows; single rows of x read w as it is. */
+static bool run_packed(const struct linear *l, const struct linear_job *j, size_t r0, size_t r1)
+{
+    const struct weight *w = j->w;
+    if (!w->packed_y || r0 % 32 || j->rows < PACKED_ROWS)
+        return false;
+    l->m->kern->gemm_bf16_packed(j->y + r0, j->y_stride, j->x.bf16, w->cols,
+                                 w->packed_y + r0 / 32 * gemm_packed_bytes(w->cols, 32), j->rows,
+                                 r1 - r0, w->cols, false);
+    return true;
+}
+
 static void run_range(const struct linear *l, const struct linear_job *j, size_t r0, size_t r1,
                       int worker)
 {
     const struct weight *w = j->w;
+    if (run_packed(l, j, r0, r1))
+        return;
     if (weight_class(l->m, w) == CLASS_F32 && w->type->numeric != CLASS_F32) {
         run_f32(l, j, r0, r1, worker);
         return;

@@ -14,6 +14,7 @@ struct weight {
     const uint8_t *data;                  /* NULL: the model has no such weight */
     size_t rows, cols, row_bytes;
     bool f32_class;
+    const uint8_t *packed_y, *packed_dx;  /* kern/gemm/gemm_packed.h; NULL: not packed */
 };
 
 struct layer_weights {

@@ -146,6 +146,7 @@ void optimizer_step(struct optimizer *o, uint64_t t, double lr, double grad_scal
         muon_step(m->kern, m->pool, o->muon, o->n_muon, &c, o->scratch);
         pool_run(m->pool, o->n_blocks, 4, muon_publish_range, o);
     }
+    params_pack(o->ps);
     if (load && o->rule.bias_update != 0)
         move_biases(o, load);
 }

@@ -38,16 +38,26 @@ static size_t moments_of(enum param_group g, size_t n)
 struct layout {
     struct params *ps;                    /* NULL: only counts */
     struct weights *grads;
-    bool bf16, muon;
-    size_t n, n_master, n_grad, n_moments, n_bf16;
+    bool bf16, muon, tied;
+    bool packs;                           /* this CPU multiplies packed weights */
+    size_t n, n_master, n_grad, n_moments, n_bf16, n_packed;
     uint64_t n_weights;
     bf16 *compute;
+    uint8_t *packed;
     bool ok;
 };
 
 static bool rounds(const struct layout *l, const struct weight_row *row)
 {
     return l->bf16 && row->rows != DIM_ONE && !row->f32_class;
+}
+
+/* Bytes of one packed form; rows of the embedding are only looked up unless it is the head too. */
+static size_t packed_bytes(const struct layout *l, const struct weight_row *row,
+                           const struct weight *w)
+{
+    bool multiplies = rounds(l, row) && (!is_embedding(row) || l->tied);
+    return l->packs && multiplies ? gemm_packed_bytes(w->rows, w->cols) : 0;
 }
 
 static void give_memory(struct layout *l, const struct weight_row *row, struct param *p)
@@ -69,6 +79,8 @@ static void give_memory(struct layout *l, const struct weight_row *row, struct p
 /* The weight reads the master, or its rounded copy. */
 static void point_at(struct weight *w, const struct param *p)
 {
+    w->packed_y = p->packed_y;
+    w->packed_dx = p->packed_dx;
     w->type = qtype_find(p->compute ? QT_BF16 : QT_F32);
     w->data = p->compute ? (const uint8_t *)p->compute : (const uint8_t *)p->master;
     w->row_bytes = qtype_row_bytes(w->type, w->cols);
@@ -78,7 +90,7 @@ static bool lay_one(void *arg, const struct weight_row *row, uint32_t layer, uin
                     struct weight *w)
 {
     struct layout *l = arg;
-    size_t n = w->rows * w->cols;
+    size_t n = w->rows * w->cols, packed = packed_bytes(l, row, w);
     enum param_group group = group_of(row, l->muon);
     if (l->ps) {
         char name[300];
@@ -91,6 +103,10 @@ static bool lay_one(void *arg, const struct weight_row *row, uint32_t layer, uin
         if (!p->name)
             return false;
         give_memory(l, row, p);
+        if (packed) {
+            p->packed_y = l->packed + l->n_packed;
+            p->packed_dx = p->packed_y + packed;
+        }
         point_at(w, p);
     }
     l->n++;
@@ -99,19 +115,32 @@ static bool lay_one(void *arg, const struct weight_row *row, uint32_t layer, uin
     l->n_grad += group == PARAM_BIAS ? 0 : padded(n);
     l->n_moments += moments_of(group, n);
     l->n_bf16 += rounds(l, row) ? padded(n) : 0;
+    l->n_packed += 2 * packed;
     return true;
+}
+
+static struct layout layout_for(const struct plan *p, bool in_bf16, bool muon)
+{
+    return (struct layout){ .bf16 = in_bf16, .muon = muon, .tied = p->tied,
+                            .packs = kern_get(cpu_level_chosen())->gemm_bf16_packed != NULL };
+}
+
+/* Floats, compute copies, packed ones; each begins at a multiple of 64 bytes. */
+static uint64_t bytes_before_packed(const struct layout *l)
+{
+    return ((l->n_master + l->n_grad + (uint64_t)l->n_moments) * sizeof(float)
+            + l->n_bf16 * sizeof(bf16) + 63) / 64 * 64;
 }
 
 static uint64_t bytes_of_layout(const struct layout *l)
 {
-    return (l->n_master + l->n_grad + (uint64_t)l->n_moments) * sizeof(float)
-           + l->n_bf16 * sizeof(bf16) + 64;
+    return bytes_before_packed(l) + l->n_packed + 64;
 }
 
 uint64_t params_bytes(const struct plan *p, bool in_bf16, bool muon)
 {
     struct weights shape;
-    struct layout l = { .bf16 = in_bf16, .muon = muon };
+    struct layout l = layout_for(p, in_bf16, muon);
     if (!weights_shape(&shape, p, NULL))
         return UINT64_MAX;
     weights_each(&shape, p, lay_one, &l);
@@ -154,14 +183,16 @@ static bool point_grad(void *arg, const struct weight_row *row, uint32_t layer, 
 
 static bool lay_out(struct params *ps, struct model *m, bool muon, struct err *err)
 {
-    struct layout count = { .bf16 = ps->bf16, .muon = muon };
+    struct layout count = layout_for(&m->plan, ps->bf16, muon);
     if (!weights_shape(&m->weights, &m->plan, err) || !weights_shape(&ps->grads, &m->plan, err))
         return false;
     weights_each(&m->weights, &m->plan, lay_one, &count);
     if (!take_memory(ps, &count, err))
         return false;
-    struct layout l = { .ps = ps, .bf16 = ps->bf16, .muon = muon };
+    struct layout l = layout_for(&m->plan, ps->bf16, muon);
+    l.ps = ps;
     l.compute = (bf16 *)(ps->moments + ps->n_moments);
+    l.packed = (uint8_t *)ps->memory + bytes_before_packed(&count);
     if (!weights_each(&m->weights, &m->plan, lay_one, &l))
         return fail(err, ERR_MEMORY, "out of memory for the names of the weights");
     weights_each(&ps->grads, &m->plan, point_grad, &(struct pointing){ ps, 0 });
@@ -292,11 +323,34 @@ static void publish_range(void *arg, size_t begin, size_t end, int worker)
     }
 }
 
+static void pack_range(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct params_task *t = arg;
+    const struct kernels *k = t->ps->model->kern;
+    (void)worker;
+    for (size_t i = begin; i < end; i++) {
+        const struct param *p = &t->ps->at[i];
+        size_t row_bytes = p->cols * sizeof *p->compute;
+        if (!p->packed_y)
+            continue;
+        k->gemm_bf16_pack_y(p->packed_y, p->compute, row_bytes, p->rows, p->cols);
+        k->gemm_bf16_pack_dx(p->packed_dx, p->compute, row_bytes, p->rows, p->cols);
+    }
+}
+
+void params_pack(struct params *ps)
+{
+    struct params_task t = { .ps = ps };
+    if (ps->bf16)
+        pool_run(ps->model->pool, ps->n, 1, pack_range, &t);
+}
+
 void params_publish(struct params *ps)
 {
     struct params_task t = { .ps = ps };
     if (ps->bf16)
         pool_run(ps->model->pool, ps->n, 1, publish_range, &t);
+    params_pack(ps);
 }
 
 void params_clear_grads(struct params *ps)

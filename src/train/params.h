@@ -30,6 +30,7 @@ struct param {
     float *master, *grad;                 /* [rows][cols]; grad NULL for PARAM_BIAS */
     float *m1, *m2;                       /* AdamW: both moments; Muon: m1 is the momentum, no m2 */
     bf16 *compute;                        /* NULL: the master */
+    uint8_t *packed_y, *packed_dx;        /* compute packed for products, or NULL */
 };
 
 struct params {
@@ -46,7 +47,7 @@ struct params {
     struct arena names;
 };
 
-/* Bytes that params_open would take. */
+/* Bytes that params_open would take on this CPU. */
 uint64_t params_bytes(const struct plan *p, bool in_bf16, bool muon);
 
 /* m: after model_open_plan(); becomes ready to run (kernels, threads).  Masters are zero,
@@ -64,6 +65,9 @@ bool params_copy_from(struct params *ps, const struct model *from, struct err *e
 
 /* Compute copies from the masters; after every change of masters. */
 void params_publish(struct params *ps);
+
+/* The last part of that, where compute copies are rounded already: packs them for products. */
+void params_pack(struct params *ps);
 
 /* Gradients to zero. */
 void params_clear_grads(struct params *ps);
