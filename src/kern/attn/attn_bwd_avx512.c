@@ -116,7 +116,7 @@ INLINE void add_columns(float *acc, struct weights w, const float *x, size_t wid
         __m512 y[4];
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++)
-            y[v] = _mm512_loadu_ps(x + LANES * v);
+            y[v] = in_register(_mm512_loadu_ps(x + LANES * v));
 #pragma GCC unroll 4
         for (int i = 0; i < n; i++) {
             __m512 s = _mm512_set1_ps(w.w[(size_t)i * w.row]);
@@ -189,7 +189,7 @@ INLINE void dot_keys(__m512 acc[GROUP][4], const float *x, size_t wide, const fl
         __m512 y[4];
 #pragma GCC unroll 4
         for (int g = 0; g < n; g++)
-            y[g] = _mm512_load_ps(yt + c * KEYS + LANES * g);
+            y[g] = in_register(_mm512_load_ps(yt + c * KEYS + LANES * g));
 #pragma GCC unroll 4
         for (int i = 0; i < GROUP; i++) {
             __m512 s = _mm512_set1_ps(x[(size_t)i * wide + c]);

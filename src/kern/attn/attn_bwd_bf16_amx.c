@@ -18,14 +18,17 @@
  *     S = Q K^T, dP = dout V^T     operands from L1 and L2, 2 x 4 KiB of sums to L1
  *     P, dS                        vectors of 16 keys; both turned for the next step
  *     dV += P^T dout, dK += dS^T Q, dQ += dS K
- * dK and dV of the block stay in L2; dQ goes to its place.  Queries come from far away once for
+ * dK and dV of the block stay in L2; so that their sums are not loaded and stored for each block
+ * of queries, the operands of up to SLOTS tiles of queries wait for each other.  dQ goes to
+ * its place.  Queries come from far away once for
  * each block of keys, rows of 4 to 8 lines with large gaps, so the next ones are fetched ahead.
  * At hd 64 the tiles take 640 cycles and the exponentials about 800; at hd 128 the tiles
  * lead.
  */
 enum {
     T = ATTN_BWD_TILE, K_TILES = 8, Q_TILES = ATTN_BWD_BLOCK / T, QUERIES = ATTN_BWD_BLOCK,
-    STEPS_MAX = ATTN_HD_MAX / T, BUDGET = 32             /* tiles of keys times steps of hd */
+    BUDGET = 32,                                         /* tiles times steps of hd */
+    SLOTS = 6                                            /* tiles of queries that wait */
 };
 
 _Static_assert((int)T == (int)TILE_K && (int)T == (int)SIDE, "a tile is one step of TDPBF16PS");
@@ -42,22 +45,27 @@ struct keys {
     _Alignas(64) float dk[BUDGET * T * T], dv[BUDGET * T * T];       /* [key][wide] */
 };
 
+/* A range of tiles, begin .. end - 1. */
+struct range {
+    size_t begin, end;
+};
+
 struct queries {
-    size_t i0, g, tiles;
+    size_t i0, g, tiles, slot;                           /* slot: of the first tile */
+    struct range seen[SLOTS];                            /* tiles of keys */
     _Alignas(64) bf16 q[QUERIES * ATTN_HD_MAX], dout[QUERIES * ATTN_HD_MAX];   /* [..][wide] */
-    struct step q_across[STEPS_MAX][Q_TILES], dout_across[STEPS_MAX][Q_TILES];
+    struct step q_across[BUDGET], dout_across[BUDGET];   /* [step of hd][slot] */
     struct step ds[Q_TILES][K_TILES];                    /* rows are queries */
-    struct step p_turned[K_TILES][Q_TILES], ds_turned[K_TILES][Q_TILES];
+    struct step p_turned[K_TILES][SLOTS], ds_turned[K_TILES][SLOTS];
     _Alignas(64) float lse[QUERIES], ds_mean[QUERIES];
 };
 
 struct work {
     const struct attn_bwd *a;
-    size_t wide, steps, tiles;                           /* hd to whole tiles; tiles of keys */
+    size_t wide, steps, tiles, slots;                    /* hd to whole tiles; tiles of keys */
     struct keys keys;
     struct queries queries;
     _Alignas(64) float dq[T * ATTN_HD_MAX];
-    _Alignas(64) bf16 rows[T * ATTN_HD_MAX];
 };
 
 /* hd floats to bf16, continued with zeros to `wide`. */
@@ -84,24 +92,26 @@ static void round_rows(bf16 *to, size_t rows, size_t wide, const float *x, size_
     memset(to + n * wide, 0, (rows - n) * wide * sizeof *to);
 }
 
+/* The rows of keys and values on their way are where queries will be. */
 static void load_keys(struct work *w, size_t j0)
 {
     const struct attn_bwd *a = w->a;
     struct keys *k = &w->keys;
+    bf16 *rows = w->queries.q;
     k->j0 = j0;
     k->tiles = (a->n - j0 + T - 1) / T;
     k->tiles = k->tiles < w->tiles ? k->tiles : w->tiles;
     for (size_t t = 0; t < k->tiles; t++) {
         size_t j = j0 + t * T, n = a->n - j < T ? a->n - j : T, bytes = 2 * w->wide;
-        round_rows(w->rows, T, w->wide, a->k + j * a->kv_stride, a->kv_stride, n, a->hd);
+        round_rows(rows, T, w->wide, a->k + j * a->kv_stride, a->kv_stride, n, a->hd);
         for (size_t s = 0; s < w->steps; s++) {
-            const uint8_t *at = (const uint8_t *)(w->rows + s * T);
+            const uint8_t *at = (const uint8_t *)(rows + s * T);
             pack_along(k->k_along[t * w->steps + s].bytes, at, bytes, T, T);
             pack_across(k->k_across[s * w->tiles + t].bytes, at, bytes, T, T);
         }
-        round_rows(w->rows, T, w->wide, a->v + j * a->kv_stride, a->kv_stride, n, a->hd);
+        round_rows(rows, T, w->wide, a->v + j * a->kv_stride, a->kv_stride, n, a->hd);
         for (size_t s = 0; s < w->steps; s++)
-            pack_along(k->v_along[t * w->steps + s].bytes, (const uint8_t *)(w->rows + s * T),
+            pack_along(k->v_along[t * w->steps + s].bytes, (const uint8_t *)(rows + s * T),
                        bytes, T, T);
     }
     memset(k->dk, 0, k->tiles * T * w->wide * sizeof *k->dk);
@@ -174,8 +184,9 @@ static void load_queries(struct work *w, size_t g, size_t i0)
     for (size_t t = 0; t < x->tiles; t++)
         for (size_t s = 0; s < w->steps; s++) {
             size_t at = t * T * w->wide + s * T;
-            pack_across(x->q_across[s][t].bytes, (const uint8_t *)(x->q + at), bytes, T, T);
-            pack_across(x->dout_across[s][t].bytes, (const uint8_t *)(x->dout + at), bytes, T, T);
+            size_t to = s * w->slots + x->slot + t;
+            pack_across(x->q_across[to].bytes, (const uint8_t *)(x->q + at), bytes, T, T);
+            pack_across(x->dout_across[to].bytes, (const uint8_t *)(x->dout + at), bytes, T, T);
         }
 }
 
@@ -219,8 +230,8 @@ static void weigh_pair(struct work *w, const struct pair *pair)
         _mm512_store_si512(p + i * T, (__m512i)_mm512_cvtne2ps_pbh(p1, p0));
         _mm512_store_si512(ds + i * T, (__m512i)_mm512_cvtne2ps_pbh(ds1, ds0));
     }
-    pack_turned(x->p_turned[kt][qt].bytes, (const uint8_t *)p, 2 * T, T, T);
-    pack_turned(x->ds_turned[kt][qt].bytes, (const uint8_t *)ds, 2 * T, T, T);
+    pack_turned(x->p_turned[kt][x->slot + qt].bytes, (const uint8_t *)p, 2 * T, T, T);
+    pack_turned(x->ds_turned[kt][x->slot + qt].bytes, (const uint8_t *)ds, 2 * T, T, T);
 }
 
 static void score_pair(const struct work *w, struct pair *pair, size_t qt, size_t kt)
@@ -236,11 +247,6 @@ static void score_pair(const struct work *w, struct pair *pair, size_t qt, size_
     sum_2x2(&sum, pair->dp, sizeof *pair->dp * T);
 }
 
-/* A range of tiles, begin .. end - 1. */
-struct range {
-    size_t begin, end;
-};
-
 /* The tiles of keys in the block that tile qt of queries sees. */
 static struct range seen_tiles(const struct work *w, size_t qt)
 {
@@ -251,20 +257,43 @@ static struct range seen_tiles(const struct work *w, size_t qt)
     return r;
 }
 
-/* dK and dV of tile kt from the tiles of queries in r. */
-static void add_to_keys(struct work *w, size_t kt, struct range r)
+/* c += the steps of tile kt that count: turned tiles by tiles across, slots ascending. */
+static void add_slots(float *c, const struct work *w, size_t kt, const struct step *turned,
+                      const struct step *across)
+{
+    const struct queries *x = &w->queries;
+    size_t bytes = w->wide * sizeof *c;
+    sums_begin(false, c, bytes, true);
+    for (size_t i = 0; i < x->slot; i++)
+        if (x->seen[i].begin <= kt && kt < x->seen[i].end)
+            step_2x2(turned[i].bytes, 64, across[i].bytes, false);
+    sums_end(c, bytes, true);
+}
+
+/* dK and dV of tile kt from the tiles of queries that wait. */
+static void add_to_keys(struct work *w, size_t kt)
+{
+    const struct queries *x = &w->queries;
+    for (size_t s = 0; s < w->steps; s++) {
+        size_t at = kt * T * w->wide + s * T, from = s * w->slots;
+        add_slots(w->keys.dk + at, w, kt, x->ds_turned[kt], x->q_across + from);
+        add_slots(w->keys.dv + at, w, kt, x->p_turned[kt], x->dout_across + from);
+    }
+}
+
+/* Ends the waiting. */
+static void empty_slots(struct work *w)
 {
     struct queries *x = &w->queries;
-    struct tile_sum sum = { .a_row = 64, .a_step = STEP_BYTES, .steps = r.end - r.begin };
-    for (size_t s = 0; s < w->steps; s++) {
-        size_t at = kt * T * w->wide + s * T;
-        sum.a = x->ds_turned[kt][r.begin].bytes;
-        sum.b = x->q_across[s][r.begin].bytes;
-        sum_2x2(&sum, w->keys.dk + at, w->wide * sizeof(float));
-        sum.a = x->p_turned[kt][r.begin].bytes;
-        sum.b = x->dout_across[s][r.begin].bytes;
-        sum_2x2(&sum, w->keys.dv + at, w->wide * sizeof(float));
-    }
+    struct range all = { w->keys.tiles, 0 };
+    for (size_t i = 0; i < x->slot; i++)
+        if (x->seen[i].begin < x->seen[i].end) {
+            all.begin = x->seen[i].begin < all.begin ? x->seen[i].begin : all.begin;
+            all.end = x->seen[i].end > all.end ? x->seen[i].end : all.end;
+        }
+    for (size_t kt = all.begin; kt < all.end; kt++)
+        add_to_keys(w, kt);
+    x->slot = 0;
 }
 
 /* dQ of tile qt from the tiles of keys in r, in place where all of the tile is there. */
@@ -291,7 +320,7 @@ static void add_to_queries(struct work *w, size_t qt, struct range r)
 
 /* All tiles that see each other.  The products of a tile come before the exponentials of
  * the one before it, so that the tile unit and the vector units work at the same time. */
-static void weigh_pairs(struct work *w, const struct range seen[Q_TILES])
+static void weigh_pairs(struct work *w, const struct range *seen)
 {
     struct pair pair[2];
     size_t n = 0;
@@ -305,26 +334,19 @@ static void weigh_pairs(struct work *w, const struct range seen[Q_TILES])
         weigh_pair(w, &pair[(n - 1) % 2]);
 }
 
-/* The block of queries that is loaded with the block of keys that is. */
+/* The block of queries that is loaded with the block of keys that is; its part of dK and dV
+ * waits. */
 static void add_queries(struct work *w)
 {
-    struct range seen[Q_TILES];
-    for (size_t qt = 0; qt < w->queries.tiles; qt++)
+    struct queries *x = &w->queries;
+    struct range *seen = x->seen + x->slot;
+    for (size_t qt = 0; qt < x->tiles; qt++)
         seen[qt] = seen_tiles(w, qt);
     weigh_pairs(w, seen);
-    for (size_t kt = 0; kt < w->keys.tiles; kt++) {
-        struct range r = { 0, 0 };
-        for (size_t qt = 0; qt < w->queries.tiles; qt++)
-            if (seen[qt].begin <= kt && kt < seen[qt].end) {
-                r.begin = r.end ? r.begin : qt;
-                r.end = qt + 1;
-            }
-        if (r.end)
-            add_to_keys(w, kt, r);
-    }
-    for (size_t qt = 0; qt < w->queries.tiles; qt++)
+    for (size_t qt = 0; qt < x->tiles; qt++)
         if (seen[qt].begin < seen[qt].end)
             add_to_queries(w, qt, seen[qt]);
+    x->slot += x->tiles;
 }
 
 /* Asks for head g's rows of q, dout and out in the block of queries that begins at `first`. */
@@ -354,7 +376,10 @@ static void add_keys(struct work *w, size_t j0)
             else
                 fetch_next(w, i0 + QUERIES, 0, end);
             add_queries(w);
+            if (w->queries.slot + Q_TILES > w->slots)
+                empty_slots(w);
         }
+    empty_slots(w);
     store_keys(w);
 }
 
@@ -364,6 +389,8 @@ void attn_bwd_bf16_amx(const struct attn_bwd *a)
     w.a = a;
     w.steps = (a->hd + T - 1) / T;
     w.wide = w.steps * T;
+    w.slots = BUDGET / w.steps < SLOTS ? BUDGET / w.steps : SLOTS;
+    w.queries.slot = 0;
     w.tiles = BUDGET / w.steps < K_TILES ? BUDGET / w.steps / Q_TILES * Q_TILES : K_TILES;
     tiles_configure(T);
     for (size_t j0 = 0; j0 < a->n; j0 += w.tiles * T)

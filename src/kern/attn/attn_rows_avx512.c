@@ -327,13 +327,6 @@ INLINE void add_key(__m512 acc[GROUP][4], const struct group *s, const float *v,
     }
 }
 
-/* gcc would load x again for each fma that uses it, and the loads would bound the loop. */
-INLINE __m512 in_register(__m512 x)
-{
-    __asm__("" : "+v"(x));
-    return x;
-}
-
 /* acc = acc * c, then acc += p_j v_j, j ascending, in 16 nv columns from column `at` on. */
 INLINE void add_columns(const struct group *s, const float *v, size_t wide, size_t at, int nv)
 {

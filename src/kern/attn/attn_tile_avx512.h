@@ -21,6 +21,13 @@ static inline size_t padded(size_t hd)
     return (hd + LANES - 1) / LANES * LANES;
 }
 
+/* gcc would load x again for each fma that uses it, and the loads would bound the loop. */
+INLINE __m512 in_register(__m512 x)
+{
+    __asm__("" : "+v"(x));
+    return x;
+}
+
 /* 16 bytes of rows x, x + 4s, x + 8s, x + 12s side by side. */
 INLINE __m512 four_rows(const float *x, size_t s)
 {
