@@ -10,7 +10,7 @@
 
 /*
  * One register is the 16 chains, so a row's sum is bound by the latency of one fma per
- * 16 elements (4 cycles).  Several rows at once hide it: four forward, two backward.
+ * 16 elements (4 cycles).  Four rows at once hide it.
  * Lanes past the end add 0 * 0, which changes no square's sum.
  */
 static inline float sum_squares(const float *x, size_t n)
