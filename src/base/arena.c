@@ -50,8 +50,6 @@ void *arena_take(struct arena *a, size_t n, size_t size, size_t align)
         return NULL;
     void *p = a->at + pad;
     a->at += pad + n * size;
-    if (arena_mark(a) > a->peak)
-        a->peak = arena_mark(a);
     return p;
 }
 
@@ -61,11 +59,4 @@ char *arena_text(struct arena *a, const char *text, size_t len)
     if (copy && len)
         memcpy(copy, text, len);
     return copy;
-}
-
-void arena_rewind(struct arena *a, size_t mark)
-{
-    check(mark <= arena_mark(a));
-    memset(a->low + mark, 0, arena_mark(a) - mark);  /* the next taker gets zeroes */
-    a->at = a->low + mark;
 }

@@ -3,7 +3,7 @@
  * are touched as they are taken; nothing is freed singly.
  *
  * arena_take() gives zeroed memory aligned to `align` (a power of two), or NULL
- * when the reserve is used up.  arena_rewind() drops everything taken since mark.
+ * when the reserve is used up.
  */
 #ifndef KEXA_BASE_ARENA_H
 #define KEXA_BASE_ARENA_H
@@ -14,19 +14,12 @@
 
 struct arena {
     uint8_t *low, *at, *end;
-    size_t peak;
 };
 
 bool arena_init(struct arena *a, size_t reserve_bytes, struct err *err);
 void arena_release(struct arena *a);
 void *arena_take(struct arena *a, size_t n, size_t size, size_t align);
 char *arena_text(struct arena *a, const char *text, size_t len); /* NUL-terminated copy */
-void arena_rewind(struct arena *a, size_t mark);
-
-static inline size_t arena_mark(const struct arena *a)
-{
-    return (size_t)(a->at - a->low);
-}
 
 /* Address space of n bytes, zero when first read, touched as needed; NULL on refusal. */
 void *space_take(size_t n_bytes);

@@ -327,11 +327,6 @@ uint64_t loader_rows_left(const struct loader *l)
     return left;
 }
 
-uint32_t loader_vocab(const struct loader *l)
-{
-    return l->vocab;
-}
-
 struct loader_source_info loader_source_info(const struct loader *l, size_t i)
 {
     check(i < l->n);

@@ -1,4 +1,5 @@
 #include "checkkern.h"
+#include "route.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -78,7 +79,7 @@ static void one_random(struct tester *t, const struct moe_router *r, bool with_b
     for (size_t e = 0; e < r->n; e++)
         bias[e] *= 0.2f;
     ref64(&f, logits, with_bias ? bias : NULL, r);
-    moe_route(ids, w, &gap, logits, with_bias ? bias : NULL, r);
+    route(ids, w, &gap, logits, with_bias ? bias : NULL, r);
     t_same_bytes(t, ids, f.order, r->top_k * sizeof *ids, "ids");
     for (size_t i = 0; i < r->top_k; i++)
         bound[i] = f.w[i] * (2 * 6 + r->top_k + r->n / 16 + 8) * 0x1.01p-24;
@@ -112,7 +113,7 @@ static void expect_ids(struct tester *t, const struct moe_router *r, const float
 {
     uint32_t ids[8];
     float w[8];
-    moe_route(ids, w, NULL, logits, bias, r);
+    route(ids, w, NULL, logits, bias, r);
     t_case(t, "%s: %u %u", what, ids[0], ids[1]);
     t_same_bytes(t, ids, want, r->top_k * sizeof *ids, "ids");
 }
@@ -141,8 +142,8 @@ static void bias_selects_only(struct tester *t)
     uint32_t all[4];
     struct moe_router every = r;
     every.top_k = 4;
-    moe_route(all, plain, NULL, logits, NULL, &every);
-    moe_route(ids, w, NULL, logits, bias, &r);
+    route(all, plain, NULL, logits, NULL, &every);
+    route(ids, w, NULL, logits, bias, &r);
     t_case(t, "bias");
     t_true(t, ids[0] == 3 && ids[1] == 0, "the bias selects");
     t_true(t, w[0] == plain[3] && w[1] == plain[0], "the weight does not see it");
@@ -156,11 +157,11 @@ static void nan_is_last(struct tester *t)
         uint32_t ids[4];
         float w[4], gap;
         t_case(t, "NaN, scoring=%d", scoring);
-        moe_route(ids, w, &gap, logits, NULL, &r);
+        route(ids, w, &gap, logits, NULL, &r);
         t_true(t, ids[0] == 1 && ids[1] == 3 && w[0] + w[1] > 0.99f, "NaN is not selected");
         t_true(t, isinf(gap), "and is infinitely far");
         r.top_k = 4;
-        moe_route(ids, w, &gap, none, NULL, &r);
+        route(ids, w, &gap, none, NULL, &r);
         t_true(t, ids[0] == 0 && ids[1] == 1 && ids[2] == 2 && ids[3] == 3, "only NaN: in order");
         t_true(t, isnan(w[0]) && isnan(w[3]), "and their weights are NaN");
     }
@@ -217,7 +218,7 @@ static void many_ties(struct tester *t, uint32_t n_group)
         t_same(t, &w[i], &s[want[i]], 1, "weight");
 }
 
-void check_moe_route(struct tester *t)
+void check_moe_choose(struct tester *t)
 {
     if (t->level != CPU_C)
         return;

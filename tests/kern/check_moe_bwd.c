@@ -1,4 +1,5 @@
 #include "checkkern.h"
+#include "route.h"
 
 #include <float.h>
 #include <math.h>
@@ -53,7 +54,7 @@ static void one_route(struct tester *t, const struct moe_router *r)
     double want[N_MAX], bound[N_MAX], size = 0, dot = 0, sum = 0;
     bool zeros = true;
     moe_scores(s, logits, r);
-    moe_route(ids, w, NULL, logits, NULL, r);
+    route(ids, w, NULL, logits, NULL, r);
     moe_route_bwd(dl, dw, ids, s, r);
     for (size_t i = 0; i < r->top_k; i++)
         size += fabs((double)dw[i] * (double)w[i]) * 4;
@@ -99,7 +100,7 @@ void check_moe_route_bwd(struct tester *t)
     uint32_t ids[6];
     t_case(t, "scores are what moe_route weighs with");
     moe_scores(s, logits, &plain);
-    moe_route(ids, w, NULL, logits, NULL, &plain);
+    route(ids, w, NULL, logits, NULL, &plain);
     for (size_t i = 0; i < 6; i++)
         t_same(t, &w[i], &s[ids[i]], 1, "weight");
 }
@@ -141,7 +142,7 @@ static void one_balance(struct tester *t, const struct moe_router *r, size_t row
     struct balance_along a = { r, logits, ids, rows, 0.5, { 0 } };
     for (size_t i = 0; i < rows; i++) {
         logits[i * n] += 1;                               /* so that the load is not even */
-        moe_route(ids + i * r->top_k, w, NULL, logits + i * n, NULL, r);
+        route(ids + i * r->top_k, w, NULL, logits + i * n, NULL, r);
         moe_scores(s + i * stride, logits + i * n, r);
     }
     double got = moe_balance(dl, s, stride, ids, rows, a.alpha, r);
@@ -172,7 +173,7 @@ static void balance_adjoint(struct tester *t, const struct moe_router *r, size_t
     double dot = 0, size = 0;
     memset(dl, 0, rows * n * sizeof *dl);
     for (size_t i = 0; i < rows; i++) {
-        moe_route(ids + i * r->top_k, w, NULL, logits + i * n, NULL, r);
+        route(ids + i * r->top_k, w, NULL, logits + i * n, NULL, r);
         moe_scores(s + i * n, logits + i * n, r);
     }
     moe_balance(dl, s, n, ids, rows, a.alpha, r);

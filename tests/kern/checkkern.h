@@ -33,7 +33,7 @@
     X(exp_f32)          \
     X(rope_angles)      \
     X(log_f64)          \
-    X(moe_route)        \
+    X(moe_choose)       \
     X(moe_route_bwd)    \
     X(moe_balance)      \
     X(moe_load)         \

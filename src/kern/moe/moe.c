@@ -123,11 +123,3 @@ void moe_choose(uint32_t *ids, float *w, float *gap, const float *s, const float
         *gap = b.n == r->top_k ? INFINITY : last > next ? last - next : 0;
     }
 }
-
-void moe_route(uint32_t *ids, float *w, float *gap, const float *logits, const float *bias,
-               const struct moe_router *r)
-{
-    float s[MOE_EXPERTS_MAX];
-    moe_scores(s, logits, r);
-    moe_choose(ids, w, gap, s, bias, r);
-}

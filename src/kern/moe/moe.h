@@ -34,10 +34,6 @@ struct moe_router {
     float scale;
 };
 
-/* moe_scores, then moe_choose. */
-void moe_route(uint32_t *ids, float *w, float *gap, const float *logits, const float *bias,
-               const struct moe_router *r);
-
 /* s[0..n), the scores above; a NaN logit gives NaN, and to the others counts as -infinity.
  * s may be logits. */
 void moe_scores(float *s, const float *logits, const struct moe_router *r);

@@ -303,7 +303,7 @@ static void test_held_out(void)
     struct loader_config c = { s, 2, 8, 0, NULL, true };
     EXPECTF(loader_open(&l, &c, &err), "%s", err.msg);
     EXPECT(loader_source_info(l, 0).n_rows == 0 && loader_source_info(l, 0).epochs_done == 0);
-    EXPECT(loader_rows_left(l) == loader_source_info(l, 1).n_rows && loader_vocab(l) == MAKE_VOCAB);
+    EXPECT(loader_rows_left(l) == loader_source_info(l, 1).n_rows);
     EXPECT(loader_next(l, &b, (size_t)loader_rows_left(l), &err) && !loader_next(l, &b, 1, &err));
     loader_close(l);
     c.n_sources = 1;
