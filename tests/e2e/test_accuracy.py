@@ -13,20 +13,13 @@ import tempfile
 
 import numpy as np
 
-TREE = pathlib.Path(__file__).resolve().parents[2]
+from e2e import counts, expect, KEXA, TREE, totals
+
 GOLD = TREE / "tests/gold/smollm2"
-KEXA = os.environ.get("KEXA") or str(TREE / "build/kexa")
 ROWS = 512
 
 sys.path.insert(0, str(TREE / "tools/reference"))
 from kl import compare  # noqa: E402
-
-counts = {"passed": 0, "failed": 0, "skipped": 0}
-
-
-def expect(holds, what):
-    counts["passed" if holds else "failed"] += 1
-    print(("ok " if holds else "FAIL ") + what)
 
 
 def largest_lse_error(path):
@@ -81,8 +74,7 @@ def main():
     else:
         with tempfile.TemporaryDirectory() as folder:
             check(pathlib.Path(folder), model, meta)
-    print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
-    return 1 if counts["failed"] else 0
+    return totals()
 
 
 if __name__ == "__main__":

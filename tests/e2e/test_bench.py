@@ -1,21 +1,10 @@
 """kexa bench on a tiny model: every figure asked for is there and makes sense."""
 import json
-import os
 import subprocess
-import sys
 
-KEXA, TREE = os.environ["KEXA"], os.environ["KEXA_TREE"]
-MODEL = TREE + "/tests/gold/exaone_moe/lllg/model.gguf"
-passed = failed = 0
+from e2e import expect, KEXA, TREE, totals
 
-
-def expect(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("FAIL", what)
+MODEL = TREE / "tests/gold/exaone_moe/lllg/model.gguf"
 
 
 def bench(*args):
@@ -50,5 +39,4 @@ for args, word in ((["--at", "5,3"], "--at"), (["--at", ""], "--at"),
     r = bench(*args)
     expect(1 <= r.returncode <= 125 and word in r.stderr, f"{args}: {r.returncode} {r.stderr}")
 
-print(f"{passed} passed, {failed} failed, 0 skipped")
-sys.exit(failed > 0)
+raise SystemExit(totals())

@@ -5,7 +5,6 @@ table of docs/formats.md.  Bad input is named by file and line; a stop, a kill a
 leave no file under its name.
 """
 import json
-import os
 import pathlib
 import resource
 import signal
@@ -16,15 +15,9 @@ import time
 
 import numpy as np
 
-TREE = pathlib.Path(__file__).resolve().parents[2]
-KEXA = os.environ.get("KEXA") or str(TREE / "build/kexa")
+from e2e import expect, KEXA, TREE, totals
+
 SAMPLE = TREE / "tests/gold/corpus/sample.jsonl"
-counts = {"passed": 0, "failed": 0, "skipped": 0}
-
-
-def expect(holds, what):
-    counts["passed" if holds else "failed"] += 1
-    print(("ok " if holds else "FAIL ") + what)
 
 
 def run(*args, **more):
@@ -283,8 +276,7 @@ def main():
         check_shards(work, tok)
         big = check_batches(work, tok, shards)
         check_stops(work, tok, big)
-    print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
-    return counts["failed"] != 0
+    return totals()
 
 
 if __name__ == "__main__":

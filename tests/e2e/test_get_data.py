@@ -7,9 +7,9 @@ import shutil
 import subprocess
 import tempfile
 
-TREE = pathlib.Path(__file__).resolve().parents[2]
+from e2e import counts, expect, TREE, totals
+
 NANO = TREE / "recipes/nano"
-counts = {"passed": 0, "failed": 0, "skipped": 0}
 
 AOZORA = """鰊漁場
 島木健作
@@ -43,11 +43,6 @@ REVIEWS = ["솔직히 \"너무\" 재밌닼ㅋㅋ", "010-1234-5678 로 전화", "
 PAGES = {"pages/common/a=b c.md": "# ab\n\n> Say \"hi\" \\ & more.\n\n- Tab:\n\n`a\tb`\n",
          "pages.ko/linux/x.md": "# x\n\n> 한국어.\n", "pages.fr/common/no.md": "# non\n",
          "pages.de/empty.md": "", "README.md": "no page\n"}
-
-
-def expect(holds, what):
-    counts["passed" if holds else "failed"] += 1
-    print(("ok " if holds else "FAIL ") + what)
 
 
 def git(folder, *args):
@@ -161,8 +156,7 @@ def main():
     table = subprocess.run(["grep", "-c", "^[a-z-]*|.*|[0-9a-f]\\{40\\}|", str(NANO / "get-data")],
                            capture_output=True, text=True)
     expect(table.stdout.strip() == "5", "five sources, each at a whole commit")
-    print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
-    return counts["failed"] != 0
+    return totals()
 
 
 if __name__ == "__main__":

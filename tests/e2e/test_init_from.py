@@ -2,18 +2,15 @@
 run and from its checkpoint, the same to the bit; from families that a recipe alone cannot make;
 going on without the model it began from; and what does not fit, said by name."""
 import json
-import os
 import pathlib
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_pretrain import (KEXA, TREE, counts, events, expect, kexa, model_sum,  # noqa: E402
-                           prepare, step_lines)
+from e2e import expect, KEXA, TREE, totals
+from test_pretrain import events, kexa, model_sum, prepare, step_lines
 
 SHAPE = ("layers", "hidden", "heads", "head_dim", "ffn", "experts", "top_k", "expert_ffn", "window")
 STILL = ("--set", "optimizer.lr=0", "--set", "loss.bias_update=0", "--set", "run.steps=1")
@@ -136,8 +133,7 @@ def main():
             except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as e:
                 expect(False, f"{test.__name__}: {e}")
     print(f"{time.time() - start:.1f} s")
-    print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
-    return counts["failed"] > 0
+    return totals()
 
 
 raise SystemExit(main())

@@ -1,17 +1,15 @@
 """kexa pretrain made longer: a run that goes on with more steps, from where its learning rate had
 not begun to fall, is to the last bit the run that was planned so long from the beginning.  And
 what a run says when another build of kexa wrote its checkpoint."""
-import os
 import pathlib
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_pretrain import KEXA, counts, expect, model_sum, prepare, step_lines  # noqa: E402
+from e2e import counts, expect, KEXA, totals
+from test_pretrain import model_sum, prepare, step_lines
 
 SHORT, LONG, BRANCH = 20, 26, 16          # wsd, decay 0.2: the short run decays from step 17 on
 
@@ -130,8 +128,7 @@ def main():
             except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as e:
                 expect(False, f"{test.__name__}: {e}")
     print(f"{time.time() - start:.1f} s")
-    print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
-    return counts["failed"] > 0
+    return totals()
 
 
 raise SystemExit(main())

@@ -1,24 +1,13 @@
 """kexa ppl against numpy: the same windows cut by hand and sent through `kexa logits`."""
 import json
-import os
 import subprocess
-import sys
 import tempfile
 
 import numpy as np
 
-KEXA, TREE = os.environ["KEXA"], os.environ["KEXA_TREE"]
-MODEL = TREE + "/tests/gold/exaone_moe/lllg/model.gguf"
-passed = failed = 0
+from e2e import expect, KEXA, TREE, totals
 
-
-def expect(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("FAIL", what)
+MODEL = TREE / "tests/gold/exaone_moe/lllg/model.gguf"
 
 
 def kexa(*args):
@@ -64,7 +53,7 @@ def near(a, b):
 
 with tempfile.TemporaryDirectory() as folder:
     text = folder + "/text"
-    with open(TREE + "/CONTRIBUTING.md", encoding="utf-8") as f:
+    with open(TREE / "CONTRIBUTING.md", encoding="utf-8") as f:
         start = f.read()[:400]
     with open(text, "w", encoding="utf-8") as f:
         f.write(start)
@@ -115,5 +104,4 @@ with tempfile.TemporaryDirectory() as folder:
         expect(1 <= r.returncode <= 125 and word in r.stderr and not r.stdout,
                f"{args}: {r.returncode} {r.stderr}")
 
-print(f"{passed} passed, {failed} failed, 0 skipped")
-sys.exit(failed > 0)
+raise SystemExit(totals())

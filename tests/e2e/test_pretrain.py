@@ -2,7 +2,6 @@
 of, to the last bit of the model."""
 import hashlib
 import json
-import os
 import pathlib
 import random
 import signal
@@ -10,9 +9,8 @@ import subprocess
 import tempfile
 import time
 
-TREE = pathlib.Path(__file__).resolve().parents[2]
-KEXA = os.environ.get("KEXA") or str(TREE / "build/kexa")
-counts = {"passed": 0, "failed": 0, "skipped": 0}
+from e2e import expect, KEXA, TREE, totals
+
 RECIPE = """# tiny
 [model]
 layers = 4
@@ -41,11 +39,6 @@ sample_every = 7
 sample_tokens = 8
 prompt = "the cat"
 """
-
-
-def expect(holds, what):
-    counts["passed" if holds else "failed"] += 1
-    print(("ok " if holds else "FAIL ") + what)
 
 
 def kexa(*args, status=0, cwd=None):
@@ -241,8 +234,7 @@ def main():
                     subprocess.TimeoutExpired) as e:
                 expect(False, f"{test.__name__}: {e}")
     print(f"{time.time() - start:.1f} s")
-    print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
-    return counts["failed"] > 0
+    return totals()
 
 
 if __name__ == "__main__":

@@ -15,9 +15,8 @@ import time
 import gguf
 import numpy as np
 
-TREE = pathlib.Path(__file__).resolve().parents[2]
-KEXA = os.environ.get("KEXA") or str(TREE / "build/kexa")
-counts = {"passed": 0, "failed": 0, "skipped": 0}
+from e2e import expect, KEXA, TREE, totals
+
 CONFIG = {
     "model_type": "exaone_moe", "hidden_size": 256, "intermediate_size": 512,
     "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64,
@@ -31,11 +30,6 @@ CONFIG = {
 BOUNDS = {"F32": 0, "F16": 3e-4, "BF16": 2.3e-3, "Q8_0": 5.6e-3, "Q4_0": 0.09, "Q4_1": 0.08,
           "Q4_K": 0.08, "Q6_K": 0.02}
 SYNTH_SHA256 = "b5b31fd866c4c7f82c197395500d5343de47b224835482bebf93cb9c4bbb1d0e"
-
-
-def expect(holds, what):
-    counts["passed" if holds else "failed"] += 1
-    print(("ok " if holds else "FAIL ") + what)
 
 
 def kexa(*args, status=0):
@@ -172,5 +166,4 @@ with tempfile.TemporaryDirectory() as name:
     (place / "config.json").write_text(json.dumps(CONFIG))
     for test in (test_types, test_importance, test_folder, test_refusals, test_interrupt):
         test(place)
-print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
-raise SystemExit(counts["failed"] > 0)
+raise SystemExit(totals())

@@ -13,20 +13,11 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import tfevents  # noqa: E402
 
-KEXA, TREE = os.environ["KEXA"], os.environ["KEXA_TREE"]
-WRITE_RUN = TREE + "/build/tests/unit/train/write_run"
+from e2e import expect, KEXA, TREE, totals
+
+WRITE_RUN = TREE / "build/tests/unit/train/write_run"
 REFERENCES = {"src", "href", "action", "data", "xlink:href", "srcset", "formaction", "poster"}
 VOID = {"meta", "img", "input", "br", "link", "hr"}
-passed = failed = 0
-
-
-def expect(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("FAIL", what)
 
 
 class Page(html.parser.HTMLParser):
@@ -173,5 +164,4 @@ with tempfile.TemporaryDirectory() as root:
     test_events(root)
     test_long(root + "/long")
     test_refused(root + "/refused")
-print(f"{passed} passed, {failed} failed, 0 skipped")
-sys.exit(failed != 0)
+raise SystemExit(totals())

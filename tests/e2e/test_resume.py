@@ -10,13 +10,12 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import tfevents  # noqa: E402
-from test_pretrain import KEXA, counts, expect, prepare  # noqa: E402
+import tfevents
+from e2e import expect, KEXA, totals
+from test_pretrain import prepare
 
 KILLS = int(os.environ.get("KEXA_KILLS", "3"))
 SET = ["--set", "run.checkpoint_every=2", "--set", "run.keep=3", "--set", "run.sample_every=3",
@@ -183,8 +182,7 @@ def main():
         test_kills(root)
         for test in (test_damaged, test_full_disk, test_all_damaged, test_two_at_once):
             test(root)
-    print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
-    return counts["failed"] > 0
+    return totals()
 
 
 raise SystemExit(main())

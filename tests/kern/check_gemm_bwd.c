@@ -121,31 +121,18 @@ static float *before_of(struct tester *t, const struct problem *p, size_t n)
     return before;
 }
 
-static void check_dx(struct tester *t, struct problem p)
+/* dx, or dw. */
+static void check_one(struct tester *t, struct problem p, bool dw)
 {
     begin(t, &p);
-    size_t stride = p.k + t_below(t, 2) * 3, n = p.rows * stride;
+    size_t rows = dw ? p.n : p.rows, stride = p.k + t_below(t, 2) * 3, n = rows * stride;
     float *before = before_of(t, &p, n), *want = t_copy(t, before, n);
     float *got = t_copy(t, before, n);
-    run_dx(t->ref, &p, want, stride, 0, p.rows, 0, p.k);
-    run_dx(t->k, &p, got, stride, 0, p.rows, 0, p.k);
-    t_same_bytes(t, got, want, n * sizeof *got, "dx and the gaps");
+    (dw ? run_dw : run_dx)(t->ref, &p, want, stride, 0, rows, 0, p.k);
+    (dw ? run_dw : run_dx)(t->k, &p, got, stride, 0, rows, 0, p.k);
+    t_same_bytes(t, got, want, n * sizeof *got, dw ? "dw and the gaps" : "dx and the gaps");
     if (t->level == CPU_C)
-        near_dx(t, &p, want, before, stride);
-    t_end(t);
-}
-
-static void check_dw(struct tester *t, struct problem p)
-{
-    begin(t, &p);
-    size_t stride = p.k + t_below(t, 2) * 3, n = p.n * stride;
-    float *before = before_of(t, &p, n), *want = t_copy(t, before, n);
-    float *got = t_copy(t, before, n);
-    run_dw(t->ref, &p, want, stride, 0, p.n, 0, p.k);
-    run_dw(t->k, &p, got, stride, 0, p.n, 0, p.k);
-    t_same_bytes(t, got, want, n * sizeof *got, "dw and the gaps");
-    if (t->level == CPU_C)
-        near_dw(t, &p, want, before, stride);
+        (dw ? near_dw : near_dx)(t, &p, want, before, stride);
     t_end(t);
 }
 
@@ -204,10 +191,8 @@ static void check_adjoint(struct tester *t, struct problem p)
     t_end(t);
 }
 
-typedef void check_fn(struct tester *t, struct problem p);
-
 /* Every size in each dimension, the others small; then some that need several panels. */
-static void check_sizes(struct tester *t, bool half, check_fn *check)
+static void check_sizes(struct tester *t, bool half, bool dw)
 {
     static const size_t small[] = { 1, 5, 16, 33, 2 }, large[][3] = {
         { 20, 601, 70 }, { 601, 20, 40 }, { 70, 130, 33 }, { 33, 200, 129 }, { 300, 97, 64 },
@@ -225,7 +210,7 @@ static void check_sizes(struct tester *t, bool half, check_fn *check)
                 p.k = d == 2 ? s : b;
                 p.add = turn % 2;
                 if (turn++ % t_stride == 0)
-                    check(t, p);
+                    check_one(t, p, dw);
             }
         for (size_t i = 0; i < sizeof large / sizeof *large; i++) {
             p.rows = large[i][0];
@@ -233,12 +218,12 @@ static void check_sizes(struct tester *t, bool half, check_fn *check)
             p.k = large[i][2];
             p.add = i % 2 == 0;
             if ((i + (size_t)fill) % t_stride == 0)
-                check(t, p);
+                check_one(t, p, dw);
         }
     }
     p.tiny = true;
     if (t->flush)
-        check(t, p);
+        check_one(t, p, dw);
 }
 
 static void check_both(struct tester *t, bool half)
@@ -253,22 +238,22 @@ static void check_both(struct tester *t, bool half)
 
 void check_gemm_f32_dx(struct tester *t)
 {
-    check_sizes(t, false, check_dx);
+    check_sizes(t, false, false);
     check_both(t, false);
 }
 
 void check_gemm_f32_dw(struct tester *t)
 {
-    check_sizes(t, false, check_dw);
+    check_sizes(t, false, true);
 }
 
 void check_gemm_bf16_dx(struct tester *t)
 {
-    check_sizes(t, true, check_dx);
+    check_sizes(t, true, false);
     check_both(t, true);
 }
 
 void check_gemm_bf16_dw(struct tester *t)
 {
-    check_sizes(t, true, check_dw);
+    check_sizes(t, true, true);
 }
