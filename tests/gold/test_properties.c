@@ -28,8 +28,8 @@ static void to_bf16(struct weight *w, uint16_t **at)
     const float *x = (const float *)(const void *)w->data;
     for (size_t i = 0; i < w->rows * w->cols; i++)
         (*at)[i] = f32_to_bf16(x[i]);
-    *w = (struct weight){ qtype_find(QT_BF16), (const uint8_t *)*at, w->rows, w->cols,
-                          w->cols * 2, false };
+    *w = (struct weight){ .type = qtype_find(QT_BF16), .data = (const uint8_t *)*at,
+                          .rows = w->rows, .cols = w->cols, .row_bytes = w->cols * 2 };
     *at += w->rows * w->cols;
 }
 
