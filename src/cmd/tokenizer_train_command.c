@@ -13,6 +13,7 @@ struct train_args {
     const char *out, *extend;
     int64_t vocab, words, least, keep, memory, threads;
     double superwords, held_out;
+    bool lines;
     struct opt_list weights, special;
 };
 
@@ -103,7 +104,7 @@ static bool train(const struct train_args *a, const struct operands *rest,
         .source = { .paths = (const char *const *)rest->at, .n_paths = (size_t)rest->n,
                     .weights = weights, .n_weights = a->weights.n, .held_out = a->held_out / 100 },
         .n_ids = (uint32_t)a->vocab, .superwords = a->superwords,
-        .max_words = (unsigned)a->words, .least = (uint64_t)a->least,
+        .lines = a->lines, .max_words = (unsigned)a->words, .least = (uint64_t)a->least,
         .special = a->special.at, .n_special = a->special.n, .extend = extend,
         .max_bytes = (size_t)a->memory << 20,
         .n_threads = a->threads == OPT_UNSET ? sys_cpus() : (int)a->threads };
@@ -126,6 +127,8 @@ static bool run_train(const void *args, const struct operands *rest, struct err 
         return fail(err, ERR_USAGE, "-o FOLDER is missing: where to write the tokenizer");
     if (a->keep != OPT_UNSET && !a->extend)
         return fail(err, ERR_USAGE, "--keep says how many merges of --extend to keep; give both");
+    if (a->lines && a->superwords == 0)
+        return fail(err, ERR_USAGE, "--lines is about stage two, and --superwords 0 leaves it out");
     if (file_exists(a->out) && !file_is_dir(a->out))
         return fail(err, ERR_USAGE, "-o %s is a file; the tokenizer is a folder", a->out);
     bool ok = read_weights(&a->weights, &weights, err) &&
@@ -141,8 +144,11 @@ static const struct opt train_opts[] = {
     O_TEXT("out", 'o', AT(out), NULL, "FOLDER", "where to write the tokenizer"),
     O_INT("vocab", 'v', AT(vocab), 274, 1 << 22, "65536", "N",
           "tokens in all, the special ones and the 256 bytes included"),
-    O_FLOAT("superwords", 0, AT(superwords), 0, 1, "0.2", "SHARE",
+    O_FLOAT("superwords", 0, AT(superwords), 0, 1, "0.5", "SHARE",
             "share of the tokens that stage two learns, across spaces; 0 is plain BPE"),
+    O_FLAG("lines", 0, AT(lines),
+           "let stage two go over punctuation too, up to a digit or the end of the line; the "
+           "tokenizer then has a pattern of kexa's own, which llama.cpp does not know"),
     O_INT("words", 0, AT(words), 2, TRAIN_MAX_WORDS, "4", "N", "most words in a token"),
     O_LIST("weight", 0, AT(weights), "LANG=X",
            "count each document whose \"lang\" is LANG X times; others count once, 0 leaves them "
@@ -172,7 +178,7 @@ static const struct opt_group train_groups[] = {
 
 static const struct example train_examples[] = {
     { "kexa tokenizer train -o tok --vocab 65536 corpus/",
-      "every .jsonl, .jsonl.zst or .txt of a folder; 52,429 tokens inside words, the rest across" },
+      "every .jsonl, .jsonl.zst or .txt of a folder; half of the tokens are for inside words" },
     { "kexa tokenizer train -o bpe --vocab 32768 --superwords 0 --weight vi=3 a.jsonl b.jsonl",
       "plain BPE in which Vietnamese counts three times" },
     { "kexa tokenizer train -o new --extend old --keep 71680 --vocab 153600 corpus/",

@@ -203,6 +203,26 @@ static size_t next_qwen2(const uint8_t *at, const uint8_t *end)
     return llama3_or_qwen2(at, end, 1);
 }
 
+/* PRETOK_LINES_REGEX */
+static size_t next_lines(const uint8_t *at, const uint8_t *end)
+{
+    struct unit u = unit_at(at, end), first = u;
+    const uint8_t *p = at;
+    if (u.class & UC_NUMBER)
+        return u.len;
+    if (u.cp == ' ')
+        first = unit_at(++p, end);
+    if (!first.len || (first.class & (UC_SPACE | UC_NUMBER))) {
+        size_t n = line_breaks(at, end);
+        return n ? n : space_run(at, end, 0);
+    }
+    while (u = unit_at(p, end), u.len && u.cp != '\r' && u.cp != '\n' && !(u.class & UC_NUMBER))
+        p += u.len;
+    p += p < end && *p == '\r';
+    p += p < end && *p == '\n';
+    return (size_t)(p - at);
+}
+
 static size_t next_all(const uint8_t *at, const uint8_t *end)
 {
     return (size_t)(end - at);
@@ -229,6 +249,8 @@ const struct pretok pretoks[] = {
       .gguf_whole = true, .gguf_bos = true },
     { .name = "qwen2", .next = next_qwen2, .gguf_names = "qwen2 deepseek-r1-qwen solar-open",
       .json = { "split:" PRETOK_QWEN2_REGEX " + bytelevel" } },
+    { .name = "kexa-lines", .next = next_lines, .gguf_names = "kexa-lines",
+      .json = { "split:" PRETOK_LINES_REGEX " + bytelevel" } },
     { 0 }
 };
 

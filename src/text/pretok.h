@@ -79,5 +79,9 @@ json_t *pretok_to_json(const struct pretok *p);
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)" PRETOK_EXAONE_MOE_TAIL
 #define PRETOK_EXAONE_MOE_ASCII_REGEX \
     "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])" PRETOK_EXAONE_MOE_TAIL
+/* Of this project: all up to a number or the end of the line, for superwords that hold
+ * punctuation.  No other program has a GGUF name for it. */
+#define PRETOK_LINES_REGEX \
+    "\\p{N}| ?[^\\s\\p{N}][^\\r\\n\\p{N}]*\\r?\\n?|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"
 
 #endif

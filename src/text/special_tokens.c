@@ -100,10 +100,10 @@ static bool put_merges(struct tokenizer *t, const struct learnt *l, struct err *
     return bpe_finish(&t->bpe, err);
 }
 
-static bool fill(struct tokenizer *t, const struct learnt *l, const char *const *more,
-                 struct err *err)
+static bool fill(struct tokenizer *t, const struct learnt *l, const struct pretok *pre,
+                 const char *const *more, struct err *err)
 {
-    t->pre = pretok_find(bytes_of("exaone-moe"));
+    t->pre = pre;
     t->nfc = true;
     t->chat_template = mem_copy_text(chat_template, strlen(chat_template));
     if (!t->chat_template)
@@ -117,12 +117,12 @@ static bool fill(struct tokenizer *t, const struct learnt *l, const char *const 
     return tokenizer_finish(t, err);
 }
 
-struct tokenizer *tokenizer_of_learnt(const struct learnt *l, const char *const *more,
-                                      size_t n_more, struct err *err)
+struct tokenizer *tokenizer_of_learnt(const struct learnt *l, const struct pretok *pre,
+                                      const char *const *more, size_t n_more, struct err *err)
 {
     check(l->n_special <= N_SPECIAL + n_more);
     struct tokenizer *t = tokenizer_new(err);
-    if (t && !fill(t, l, more, err)) {
+    if (t && !fill(t, l, pre, more, err)) {
         tokenizer_close(t);
         t = NULL;
     }

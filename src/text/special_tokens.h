@@ -13,6 +13,7 @@
 #define KEXA_TEXT_SPECIAL_TOKENS_H
 
 #include "text/learnt.h"
+#include "text/pretok.h"
 #include "text/tokenizer.h"
 
 enum { SPECIAL_PAD = 0, SPECIAL_BOS = 1, SPECIAL_EOS = 2, SPECIAL_END_OF_TURN = 8,
@@ -22,8 +23,8 @@ enum { SPECIAL_PAD = 0, SPECIAL_BOS = 1, SPECIAL_EOS = 2, SPECIAL_END_OF_TURN = 
 bool special_tokens_check(const char *const *more, size_t n_more, struct err *err);
 
 /* A tokenizer with these special tokens (and n_more of the user's), the learnt tokens and
- * merges, NFC, K-EXAONE's pre-tokenizer, and a chat template.  NULL on failure. */
-struct tokenizer *tokenizer_of_learnt(const struct learnt *l, const char *const *more,
-                                      size_t n_more, struct err *err);
+ * merges, NFC, this pre-tokenizer, and a chat template.  NULL on failure. */
+struct tokenizer *tokenizer_of_learnt(const struct learnt *l, const struct pretok *pre,
+                                      const char *const *more, size_t n_more, struct err *err);
 
 #endif

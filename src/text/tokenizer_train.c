@@ -12,14 +12,15 @@ struct trainer {
     const struct train_options *o;
     struct train_report *report;
     struct pool *pool;
-    const struct pretok *pre;
+    const struct pretok *pre;             /* of stage one */
+    const struct pretok *across;          /* of stage two, and of what is made */
     struct text_chunk chunk[TRAIN_CHUNKS];
     struct piece_count count[TRAIN_CHUNKS];
     _Atomic bool chunk_failed;
     enum piece_kind kind;
     double share;                         /* of the documents, in this pass */
     struct learnt learnt;
-    struct tokenizer *base;               /* of the kept merges; NULL: there are none */
+    struct tokenizer *base;               /* of the kept merges, or stage one's; or NULL */
     struct word_table words;
     struct spans spans;                   /* after stage one: of the words */
     struct span_table pieces;
@@ -32,7 +33,8 @@ static void count_chunks(void *arg, size_t begin, size_t end, int worker)
     struct trainer *t = arg;
     (void)worker;
     for (size_t i = begin; i < end; i++)
-        if (!piece_count_chunk(&t->count[i], &t->chunk[i], t->pre, t->kind))
+        if (!piece_count_chunk(&t->count[i], &t->chunk[i],
+                               t->kind == PIECE_WORD ? t->pre : t->across, t->kind))
             t->chunk_failed = true;
 }
 
@@ -59,7 +61,7 @@ static bool segment_by_words(const void *arg, struct bytes piece, struct ids *ou
     return !out->failed;
 }
 
-/* By the merges that were kept; without any, one token a byte. */
+/* By the merges of t->base; without it, one token a byte. */
 static bool segment_by_base(const void *arg, struct bytes piece, struct ids *out)
 {
     const struct trainer *t = arg;
@@ -241,8 +243,26 @@ static bool stage_one(struct trainer *t, uint32_t n_ids, struct err *err)
     t->report->words_share = t->share;
     t->report->n_words = word_table_words(&t->words);
     return word_table_spans(&t->words, &t->learnt, &t->spans, err) &&
-           (!t->base || segment_words(t, err)) && learn(t, n_ids, 1, err) &&
-           word_table_place(&t->words, &t->spans, err);
+           (!t->base || segment_words(t, err)) && learn(t, n_ids, 1, err);
+}
+
+/* All merges so far, to cut pieces by. */
+static bool make_base(struct trainer *t, struct err *err)
+{
+    tokenizer_close(t->base);
+    t->base = tokenizer_of_learnt(&t->learnt, t->across, t->o->special, t->o->n_special, err);
+    return t->base != NULL;
+}
+
+/* How stage two cuts pieces by what stage one learnt: a piece of K-EXAONE's pattern is its
+ * words one after another; in a line, merges reach over the ends of such pieces. */
+static bool between_stages(struct trainer *t, struct err *err)
+{
+    if (!t->o->lines)
+        return word_table_place(&t->words, &t->spans, err);
+    word_table_release(&t->words);
+    spans_release(&t->spans);
+    return make_base(t, err);
 }
 
 static bool stage_two(struct trainer *t, struct err *err)
@@ -268,8 +288,7 @@ static bool adopt(struct trainer *t, struct err *err)
     if (learnt_ids(&t->learnt) >= o->n_ids)
         return fail(err, ERR_USAGE, "the %u merges to keep make a vocabulary of %u already; "
                     "--vocab must be more", t->learnt.n_merges, learnt_ids(&t->learnt));
-    t->base = tokenizer_of_learnt(&t->learnt, o->special, o->n_special, err);
-    return t->base != NULL;
+    return make_base(t, err);
 }
 
 static bool train(struct trainer *t, struct err *err)
@@ -284,7 +303,9 @@ static bool train(struct trainer *t, struct err *err)
                     "keep; give --superwords, or --keep fewer");
     if (words && !stage_one(t, first, err))
         return false;
-    return o->superwords == 0 || first == o->n_ids || stage_two(t, err);
+    if (o->superwords == 0 || first == o->n_ids)
+        return true;
+    return (!words || between_stages(t, err)) && stage_two(t, err);
 }
 
 static bool options_fit(const struct train_options *o, struct err *err)
@@ -327,10 +348,11 @@ struct tokenizer *tokenizer_train(const struct train_options *o, struct train_re
     size_t overhead = o->max_bytes / 2 < MAX_OVERHEAD ? o->max_bytes / 2 : MAX_OVERHEAD;
     *t = (struct trainer){ .o = o, .report = report, .share = 1,
                            .pre = pretok_find(bytes_of("exaone-moe")),
+                           .across = pretok_find(bytes_of(o->lines ? "kexa-lines" : "exaone-moe")),
                            .max_tables = o->max_bytes - overhead };
     t->pool = pool_open(o->n_threads, err);
     if (t->pool && train(t, err))
-        made = tokenizer_of_learnt(&t->learnt, o->special, o->n_special, err);
+        made = tokenizer_of_learnt(&t->learnt, t->across, o->special, o->n_special, err);
     report->n_ids = t->learnt.n ? learnt_ids(&t->learnt) : 0;
     report->n_merges = t->learnt.n_merges;
     report->n_superwords = t->learnt.n_superwords;

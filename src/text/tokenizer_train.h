@@ -4,8 +4,10 @@
  * Stage one learns merges inside words: the pieces of K-EXAONE's pre-tokenizer, cut before
  * each space that follows something else.  Stage two goes on over whole pieces, where words
  * are joined by single spaces, with tokens of at most max_words words (SuperBPE: Liu et al.
- * 2025, 2503.13423; K-EXAONE's pattern and its share of superwords: 2601.01739).  No merge of
- * stage one uses what stage two makes, so encoding by rank gives what was trained.
+ * 2025, 2503.13423; K-EXAONE's pattern and its share of superwords: 2601.01739).  Or, with
+ * `lines`, over all up to a number or the end of the line (PRETOK_LINES_REGEX), punctuation
+ * included; that is then the tokenizer's pattern.  No merge of stage one uses what stage two
+ * makes, so encoding by rank gives what was trained.
  *
  * The result depends on the text and the options, not on the number of threads.
  */
@@ -21,6 +23,7 @@ struct train_options {
     struct train_source source;           /* its share is what --memory leaves of it */
     uint32_t n_ids;                       /* of the vocabulary, special tokens included */
     double superwords;                    /* share of the ids that stage two learns; 0: plain BPE */
+    bool lines;                           /* stage two goes over punctuation */
     unsigned max_words;                   /* in a token, 2 to TRAIN_MAX_WORDS */
     uint64_t least;                       /* a merge occurs at least so often; >= 1 */
     const char *const *special;           /* besides special_tokens.h's */

@@ -86,6 +86,27 @@ def check_super(folder):
     return ok & (not tk.compare("super in GGUF", model + ".gguf", tok, N_STRINGS // 4, 33))
 
 
+def check_lines(folder):
+    """Stage two over punctuation: the package's ids, a pattern of kexa's own also in GGUF."""
+    out = os.path.join(folder, "lines")
+    args = ["--vocab", "9000", "--superwords", "0.4", "--lines", CORPUS]
+    kexa("tokenizer", "train", "-o", out, "-t", "1", *args)
+    kexa("tokenizer", "train", "-o", out + "2", "-t", "3", *args)
+    root, vocab, _ = model_of(out)
+    ok = convert.expect("lines: threads", model_of(out) == model_of(out + "2"))
+    n = sum(("Ġ" in t[1:] or "ã" in t) and any(c in t for c in (",", "ãĢģ")) for t in vocab)
+    ok &= convert.expect("lines: tokens over punctuation", n > 50, n)
+    tok = Tokenizer.from_file(out + "/tokenizer.json")
+    ok &= not tk.compare("lines", out, tok, N_STRINGS, 41)
+    model = convert.make_llama(os.path.join(folder, "model-lines"), 9000, "BF16", tok)
+    for name in ("tokenizer_config.json", "generation_config.json"):
+        os.link(os.path.join(out, name), os.path.join(model, name))
+    convert.convert(model, model + ".gguf")
+    root["normalizer"] = None
+    tok = Tokenizer.from_str(json.dumps(root))
+    return ok & (not tk.compare("lines in GGUF", model + ".gguf", tok, N_STRINGS // 4, 43))
+
+
 def check_stats(folder):
     """Bytes per token as the package counts them, of all documents and of those held out."""
     out, ok = [os.path.join(folder, name) for name in ("plain", "super")], True
@@ -137,6 +158,8 @@ def check_refusals(folder):
             ("no folder", [CORPUS], 2, "-o"),
             ("vocabulary too large", ["-o", out, "--vocab", "900000", CORPUS], 2, "--vocab"),
             ("weight", ["-o", out, "--weight", "ko", CORPUS], 2, "LANG=X"),
+            ("lines without stage two", ["-o", out, "--lines", "--superwords", "0", CORPUS], 2,
+             "--superwords 0"),
             ("keep alone", ["-o", out, "--keep", "3", CORPUS], 2, "--extend"),
             ("no tokenizer", ["-o", out, "--extend", CORPUS, CORPUS], 4, "sample.jsonl")]:
         says = kexa("tokenizer", "train", *args, status=status).stderr
@@ -145,7 +168,7 @@ def check_refusals(folder):
     return ok & convert.expect("family", "tokenizer train, tokenizer stats" in says, says)
 
 
-CHECKS = [check_plain, check_super, check_stats, check_template, check_refusals]
+CHECKS = [check_plain, check_super, check_lines, check_stats, check_template, check_refusals]
 
 
 def main():

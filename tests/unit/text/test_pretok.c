@@ -174,6 +174,11 @@ static void test_exaone_moe_ascii(void)
     compare_many(p, PRETOK_EXAONE_MOE_ASCII_REGEX, false);
 }
 
+static void test_lines(void)
+{
+    compare_many(get("kexa-lines"), PRETOK_LINES_REGEX, false);
+}
+
 /* The splits written down with the description of the pattern. */
 static void test_known_splits(void)
 {
@@ -304,6 +309,7 @@ const struct test tests[] = {
     { "qwen2", test_qwen2 },
     { "exaone_moe", test_exaone_moe },
     { "exaone_moe_ascii", test_exaone_moe_ascii },
+    { "lines", test_lines },
     { "known_splits", test_known_splits },
     { "broken_bytes", test_broken_bytes },
     { 0 }

@@ -180,6 +180,27 @@ static struct tokenizer *extend(const struct tokenizer *base, uint32_t keep, uin
     return tokenizer_train(&o, &report, err);
 }
 
+/* Stage two over lines goes on from stage one's merges, whether just learnt or kept. */
+static void lines_go_on_from_stage_one(void)
+{
+    const char *path = sample();
+    struct tokenizer *half = train_on(path, 1500, 0), *made[2];
+    struct train_options o = options_of(&path, 3000, 0.5);
+    struct train_report report;
+    struct err err = { 0 };
+    o.lines = true;
+    made[0] = tokenizer_train(&o, &report, &err);
+    EXPECTF(made[0] && report.n_superwords > 100, "%s", err.msg);
+    o.extend = half;
+    o.n_keep = tokenizer_info(half).n_merges;
+    o.n_threads = 3;
+    made[1] = tokenizer_train(&o, &report, &err);
+    EXPECTF(same_tokenizer(made[0], made[1]), "%s", err.msg);
+    tokenizer_close(made[0]);
+    tokenizer_close(made[1]);
+    tokenizer_close(half);
+}
+
 static void extending_goes_on_where_training_stopped(void)
 {
     struct err err = { 0 };
@@ -330,12 +351,25 @@ static void what_is_saved_encodes_the_same(void)
 struct stage_one {
     struct word_table words;
     struct spans spans;
+    struct tokenizer *base;               /* or NULL: by words */
 };
+
+static bool encode_piece(const struct tokenizer *t, struct bytes piece, struct ids *out)
+{
+    struct bpe_scratch scratch = { 0 };
+    bpe_begin(&scratch, NULL);
+    bool ok = bpe_encode(&t->bpe, piece, &scratch, out, NULL) &&
+              bpe_flush(&t->bpe, &scratch, out, NULL);
+    bpe_scratch_release(&scratch);
+    return ok;
+}
 
 static bool segment(const void *arg, struct bytes piece, struct ids *out)
 {
     const struct stage_one *one = arg;
     const uint8_t *at = piece.at, *end = at + piece.len;
+    if (one->base)
+        return encode_piece(one->base, piece, out);
     for (const uint8_t *stop; at < end; at = stop) {
         stop = bpe_end_of_word(at, end);
         struct bytes word = { at, (size_t)(stop - at) };
@@ -350,7 +384,6 @@ static bool segment(const void *arg, struct bytes piece, struct ids *out)
 static size_t differing(const struct tokenizer *t, const struct learnt *l, const struct spans *s,
                         size_t *n_all)
 {
-    struct bpe_scratch scratch = { 0 };
     struct ids ids = { 0 };
     struct buf text = { 0 };
     size_t n_bad = 0, n;
@@ -360,19 +393,16 @@ static size_t differing(const struct tokenizer *t, const struct learnt *l, const
         buf_clear(&text);
         for (n = 0; s->sym[p + n] != SPAN_END; n++)
             buf_put(&text, learnt_bytes(l, s->sym[p + n]).at, learnt_bytes(l, s->sym[p + n]).len);
-        bpe_begin(&scratch, NULL);
-        EXPECT(bpe_encode(&t->bpe, (struct bytes){ (const uint8_t *)text.at, text.len }, &scratch,
-                          &ids, NULL) && bpe_flush(&t->bpe, &scratch, &ids, NULL));
+        EXPECT(encode_piece(t, (struct bytes){ (const uint8_t *)text.at, text.len }, &ids));
         n_bad += ids.n != n || memcmp(ids.at, s->sym + p, n * sizeof *ids.at) != 0;
     }
-    bpe_scratch_release(&scratch);
     ids_release(&ids);
     buf_release(&text);
     return n_bad;
 }
 
 /* Encoding a piece by rank gives the tokens that both stages of training left it with. */
-static void encoding_gives_what_was_trained(void)
+static void compare_encoding(const struct pretok *across, bool lines)
 {
     struct stage_one one = { 0 };
     struct span_table table = { 0 };
@@ -395,17 +425,21 @@ static void encoding_gives_what_was_trained(void)
     EXPECT(word_table_spans(&one.words, &l, &one.spans, &err) &&
            merge_learn(&one.spans, &l, rules, NULL, NULL, &err) &&
            word_table_place(&one.words, &one.spans, &err));
-    EXPECT(piece_count_chunk(&count, &chunk, pre, PIECE_WHOLE));
+    if (lines)
+        one.base = tokenizer_of_learnt(&l, across, NULL, 0, &err);
+    EXPECT(piece_count_chunk(&count, &chunk, across, PIECE_WHOLE));
     for (unsigned i = 0; i < COUNT_SHARDS; i++)
         span_table_add(&table, i, &count, &l, segment, &one);
     rules.n_ids = 3000;
     rules.max_words = 4;
     EXPECT(span_table_take(&table, &spans, &err) &&
            merge_learn(&spans, &l, rules, NULL, NULL, &err));
-    struct tokenizer *t = tokenizer_of_learnt(&l, NULL, 0, &err);
+    struct tokenizer *t = tokenizer_of_learnt(&l, across, NULL, 0, &err);
     size_t n_all = 0, n_bad = t ? differing(t, &l, &spans, &n_all) : 1;
-    EXPECTF(!n_bad && n_all > 2000 && l.n_superwords > 100, "%zu of %zu", n_bad, n_all);
+    EXPECTF(!n_bad && n_all > (lines ? 400 : 2000) && l.n_superwords > 100, "%zu of %zu",
+            n_bad, n_all);
     tokenizer_close(t);
+    tokenizer_close(one.base);
     word_table_release(&one.words);
     spans_release(&one.spans);
     spans_release(&spans);
@@ -414,11 +448,18 @@ static void encoding_gives_what_was_trained(void)
     learnt_release(&l);
 }
 
-static void every_refused_allocation_is_survived(void)
+static void encoding_gives_what_was_trained(void)
+{
+    compare_encoding(pretok_find(bytes_of("exaone-moe")), false);
+    compare_encoding(pretok_find(bytes_of("kexa-lines")), true);
+}
+
+static void refuse_allocations(bool lines)
 {
     const char *path = scratch_text("oom.txt", "one two one two one two one two one two");
     struct train_options o = options_of(&path, N_SPECIAL + 262, 0.005);
     long live = mem_live, k = 0;
+    o.lines = lines;
     for (bool done = false; !done && k < 2000; k++) {
         struct train_report report;
         struct err err = { 0 };
@@ -433,12 +474,19 @@ static void every_refused_allocation_is_survived(void)
     EXPECT(k > 50 && k < 2000);
 }
 
+static void every_refused_allocation_is_survived(void)
+{
+    refuse_allocations(false);
+    refuse_allocations(true);
+}
+
 const struct test tests[] = {
     { "merges known by hand", merges_known_by_hand },
     { "word cap", a_superword_has_at_most_so_many_words },
     { "threads", threads_change_nothing },
     { "little memory", little_memory_trains_on_a_part },
     { "extend", extending_goes_on_where_training_stopped },
+    { "lines", lines_go_on_from_stage_one },
     { "bad input", bad_input_is_refused },
     { "odd bytes", odd_bytes_are_trained_on },
     { "NFC", text_is_trained_on_in_nfc },
