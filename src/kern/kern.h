@@ -51,6 +51,7 @@
     X(roof_fma)         \
     X(roof_int8)        \
     X(quant_q8)         /* quant */ \
+    X(widen_bf16)       \
     X(gemm_f32)         /* gemm: one per weight type */ \
     X(gemm_f16)         \
     X(gemm_q4_0)        \

@@ -133,3 +133,22 @@ void check_round_bf16(struct tester *t)
     t->k->round_bf16(got, x, 8);
     t_same_bytes(t, got, want, sizeof want, "y");
 }
+
+void check_widen_bf16(struct tester *t)
+{
+    for (const size_t *n = t_sizes; *n; n++) {
+        t_case(t, "n=%zu", *n);
+        bf16 *x = t_bytes(t, *n * 2, 2);
+        for (size_t i = 0; i < *n; i++)
+            x[i] = (bf16)t_random(t);
+        float *want = t_floats(t, *n, 1, FILL_RANDOM), *got = t_floats(t, *n, 1, FILL_RANDOM);
+        t->ref->widen_bf16(want, x, *n);
+        t->k->widen_bf16(got, x, *n);
+        t_same_bytes(t, got, want, *n * sizeof *got, "y");
+        bool same = true;
+        for (size_t i = 0; i < *n; i++)
+            same = same && f32_bits(got[i]) == (uint32_t)x[i] << 16;
+        t_true(t, same, "the upper half of the bits");
+        t_end(t);
+    }
+}

@@ -81,4 +81,15 @@ void round_bf16_avx2(bf16 *y, const float *x, size_t n)
         y[i] = f32_to_bf16(x[i]);
 }
 
+void widen_bf16_avx2(float *y, const bf16 *x, size_t n)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256i h = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(x + i)));
+        _mm256_storeu_si256((__m256i *)(y + i), _mm256_slli_epi32(h, 16));
+    }
+    for (; i < n; i++)
+        y[i] = bf16_to_f32(x[i]);
+}
+
 #endif

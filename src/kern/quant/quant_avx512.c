@@ -56,4 +56,13 @@ void round_bf16_avx512(bf16 *y, const float *x, size_t n)
     }
 }
 
+void widen_bf16_avx512(float *y, const bf16 *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = n - i < 16 ? (__mmask16)((1u << (n - i)) - 1) : 0xffff;
+        __m512i h = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, x + i));
+        _mm512_mask_storeu_epi32(y + i, m, _mm512_slli_epi32(h, 16));
+    }
+}
+
 #endif

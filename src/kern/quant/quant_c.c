@@ -31,3 +31,9 @@ void round_bf16_c(bf16 *y, const float *x, size_t n)
     for (size_t i = 0; i < n; i++)
         y[i] = f32_to_bf16(x[i]);
 }
+
+void widen_bf16_c(float *y, const bf16 *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = bf16_to_f32(x[i]);
+}

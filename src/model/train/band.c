@@ -52,8 +52,8 @@ static struct workspace ffn_from(const struct band *b, const struct workspace *w
     const struct layer_plan *l = &p->layer[b->layer];
     size_t width = l->sparse ? l->shared_ffn : l->ffn, slots = b->row * p->router.top_k;
     struct workspace v = rows_from(b, ws);
-    v.gate = from(ws->gate, b->row * width);
-    v.up = from(ws->up, b->row * width);
+    v.gate = or_scratch(b->t->gates[b->layer].gate.f32, b->row * width, b->scratch->gate);
+    v.up = or_scratch(b->t->gates[b->layer].up.f32, b->row * width, b->scratch->up);
     v.act = b->scratch->act;
     if (!l->sparse)
         return v;
@@ -73,6 +73,14 @@ static struct kept_layer kept_from(const struct band *b, const struct kept_layer
     return (struct kept_layer){ from(k->x_attn, at), from(k->x_ffn, at), from(k->t_attn, at),
                                 from(k->t_ffn, at), from(k->q, b->row * q),
                                 from(k->k, b->row * kv), from(k->lse, b->row * p->n_heads) };
+}
+
+static struct kept_gates gates_from(const struct band *b, const struct kept_gates *g)
+{
+    const struct layer_plan *l = &b->t->m->plan.layer[b->layer];
+    size_t width = l->sparse ? l->shared_ffn : l->ffn;
+    return (struct kept_gates){ .gate = acts_from(&g->gate, b->row, width, NULL),
+                                .up = acts_from(&g->up, b->row, width, NULL) };
 }
 
 static struct tape_grads grads_from(const struct band *b, const struct tape_grads *d)
@@ -108,6 +116,7 @@ static void band_begin(struct band *b, struct tape *t, uint32_t layer, size_t ro
     b->ffn = ffn_from(b, &t->ffn[layer]);
     if (t->shape.backward) {
         b->kept = kept_from(b, &t->kept[layer]);
+        b->gates = gates_from(b, &t->gates[layer]);
         b->d = grads_from(b, &t->d);
     }
     const struct kept_layer *kept = t->shape.backward ? &b->kept : NULL;

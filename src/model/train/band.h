@@ -19,6 +19,7 @@ struct band {
     struct model m;
     struct workspace attn, ffn;
     struct kept_layer kept;
+    struct kept_gates gates;              /* the rows', not the pairs' */
     struct step attn_step, ffn_step;      /* over attn and ffn */
     struct tape_grads d;
     struct scratch *scratch;

@@ -11,8 +11,6 @@
 #include "model/linear_bwd.h"
 #include "model/train/tape.h"
 
-#include "model/block.h"
-
 struct expert_task {
     struct tape *t;
     uint32_t layer;
@@ -42,34 +40,22 @@ static void gather_outputs(const struct pairs *b)
     }
 }
 
-/* s.row = a of pair i; its mixing weight's gradient; g becomes da, and w a is kept for dD. */
-static void weigh_back(const struct pairs *b, size_t i, size_t width)
+/* From the gradient of w a to those of gate, up and w; a again, times w. */
+static void pair_gates_backward(const struct pairs *b, size_t width)
 {
     const struct tape *t = b->k->t;
     const struct workspace *ws = &t->ffn[b->k->layer];
-    const struct kernels *kern = t->m->kern;
-    size_t at = (b->p + i) * width, slot = ws->slot[b->p + i];
-    float *a = b->s->row, *weighed = b->s->act.f32 + i * width, *g = b->s->dact + i * width;
-    gate_values(t->m, a, ws->pair_gate + at, ws->pair_up + at, width,
-                t->m->plan.layer[b->k->layer].swiglu_limit);
-    kern->scale_add_bwd(g, t->d.mixing + slot, g, a, ws->mixing[slot], width);
-    memset(weighed, 0, width * sizeof *weighed);
-    kern->scale_add_fwd(weighed, ws->mixing[slot], a, width);
-    if (t->shape.in_bf16)
-        kern->round_bf16(b->s->act.b16 + i * width, weighed, width);
-}
-
-/* From g to the gradients of gate and up. */
-static void gates_backward(const struct pairs *b, size_t width)
-{
-    const struct tape *t = b->k->t;
-    const struct workspace *ws = &t->ffn[b->k->layer];
-    size_t at = b->p * width;
-    struct gate_bwd g = { b->s->gate, b->s->up, b->s->in16, b->s->in16 + b->n * width, b->s->dact,
-                          ws->pair_gate + at, ws->pair_up + at };
-    for (size_t i = 0; i < b->n; i++)
-        weigh_back(b, i, width);
-    gate_backward(t, &g, b->n * width, t->m->plan.layer[b->k->layer].swiglu_limit);
+    const struct kept_gates *kept = &t->gates[b->k->layer];
+    struct scratch *s = b->s;
+    struct acts_buf gate = pairs_from(&kept->pair_gate, b->p * width);
+    struct acts_buf up = pairs_from(&kept->pair_up, b->p * width);
+    struct gate_bwd g = {
+        .gate = &gate, .up = &up, .da = s->dact, .dgate = s->gate, .dup = s->up,
+        .dgate16 = s->in16, .dup16 = s->in16 + b->n * width, .a = s->act, .mixing = ws->mixing,
+        .dmixing = t->d.mixing, .slot = ws->slot + b->p, .n = b->n, .width = width,
+        .limit = t->m->plan.layer[b->k->layer].swiglu_limit,
+    };
+    gates_backward(t, &g, s);
 }
 
 static void pairs_backward(const struct pairs *b)
@@ -89,7 +75,7 @@ static void pairs_backward(const struct pairs *b)
     gather_inputs(k->t, k->layer, &s->pair_z, b->p, b->n);
     gather_outputs(b);
     linear_bwd_alone(m, &down, 1);
-    gates_backward(b, width);
+    pair_gates_backward(b, width);
     struct linear_bwd_job last[] = { gate, gate, down };
     last[1].w = &k->w->up_e[b->e];
     last[1].dy = s->up;

@@ -50,20 +50,6 @@ static void add_gains(const struct layer_task *k, const struct weight *post,
         gain_add(k->t, GAIN_PRE, grad_f32(pre), p->hidden);
 }
 
-void gate_backward(const struct tape *t, const struct gate_bwd *g, size_t n, float limit)
-{
-    const struct kernels *k = t->m->kern;
-    bool gelu = t->m->plan.act == ACT_GELU;
-    if (t->shape.in_bf16 && gelu)
-        k->geglu_bwd_bf16(g->dgate16, g->dup16, g->dy, g->gate, g->up, n);
-    else if (t->shape.in_bf16)
-        k->swiglu_bwd_bf16(g->dgate16, g->dup16, g->dy, g->gate, g->up, n, limit);
-    else if (gelu)
-        k->geglu_bwd(g->dgate, g->dup, g->dy, g->gate, g->up, n);
-    else
-        k->swiglu_bwd(g->dgate, g->dup, g->dy, g->gate, g->up, n, limit);
-}
-
 /* A weight's part in a list that gives dx alone, or dw alone. */
 static struct linear_bwd_job dx_job(struct band *b, const struct weight *w, const float *dy,
                                     bf16 *dy16, float *dx)
@@ -90,31 +76,21 @@ struct ffn {
     const struct weight *gate, *up, *down;
 };
 
-/* What down read, again, for its weights' gradient. */
-static void act_again(const struct band *b, size_t width, float limit)
-{
-    for (size_t r = 0, at = 0; r < b->n; r++, at += width) {
-        float *y = b->t->shape.in_bf16 ? b->scratch->row : b->d.act.f32 + at;
-        gate_values(&b->m, y, b->ffn.gate + at, b->ffn.up + at, width, limit);
-        if (b->t->shape.in_bf16)
-            b->m.kern->round_bf16(b->d.act.b16 + at, y, width);
-    }
-}
-
 /* From dt to the gradient of its input, which is set. */
 static void ffn_rows(struct band *b, const struct ffn *f, const float *dt, float *dz)
 {
     size_t width = f->down->cols;
-    float limit = b->m.plan.layer[b->layer].swiglu_limit;
     struct linear_bwd_job down = dx_job(b, f->down, dt, b->d.t16, b->scratch->dact);
     struct linear_bwd_job in[] = {
         dx_job(b, f->gate, b->d.gate, in16_of(b->t, 0, b->row, width), dz),
         dx_job(b, f->up, b->d.up, in16_of(b->t, width, b->row, width), dz) };
-    struct gate_bwd g = { b->d.gate, b->d.up, in[0].dy16, in[1].dy16, b->scratch->dact,
-                          b->ffn.gate, b->ffn.up };
+    struct gate_bwd g = {
+        .gate = &b->gates.gate, .up = &b->gates.up, .da = b->scratch->dact, .dgate = b->d.gate,
+        .dup = b->d.up, .dgate16 = in[0].dy16, .dup16 = in[1].dy16, .a = b->d.act, .n = b->n,
+        .width = width, .limit = b->m.plan.layer[b->layer].swiglu_limit,
+    };
     linear_bwd_run(&b->m, &down, 1);
-    act_again(b, width, limit);
-    gate_backward(b->t, &g, b->n * width, limit);
+    gates_backward(b->t, &g, b->scratch);
     in[0].rounded = in[1].rounded = in[1].dx_add = true;
     linear_bwd_run(&b->m, in, 2);
 }

@@ -7,6 +7,14 @@ static void before_attention(struct band *b, void *arg)
     attention_in(&b->attn_step, b->layer);
 }
 
+static void keep_gates(struct band *b)
+{
+    const struct layer_plan *l = &b->m.plan.layer[b->layer];
+    size_t n = b->n * (l->sparse ? l->shared_ffn : l->ffn);
+    if (b->t->shape.backward)
+        gates_keep(b->t, &b->gates.gate, &b->gates.up, b->ffn.gate, b->ffn.up, n);
+}
+
 static void after_attention(struct band *b, void *arg)
 {
     (void)arg;
@@ -16,6 +24,7 @@ static void after_attention(struct band *b, void *arg)
         moe_route_rows(&b->ffn_step, b->layer);
     } else {
         ffn_forward(&b->ffn_step, b->layer);
+        keep_gates(b);
         ffn_out(&b->ffn_step, b->layer);
     }
 }
@@ -25,8 +34,10 @@ static void after_experts(struct band *b, void *arg)
 {
     const struct layer_weights *w = &b->m.weights.layer[b->layer];
     (void)arg;
-    if (w->gate_s.data)
+    if (w->gate_s.data) {
         moe_shared(&b->ffn_step, b->layer);
+        keep_gates(b);
+    }
     moe_combine(&b->ffn_step, b->layer);
     ffn_out(&b->ffn_step, b->layer);
 }
@@ -84,11 +95,16 @@ static void expert_forward(const struct layer_task *k, size_t e, size_t p, size_
     const struct workspace *ws = &t->ffn[k->layer];
     struct scratch *s = &t->scratch[worker];
     size_t hidden = m->plan.hidden, width = down->cols;
-    float *gate = ws->pair_gate + p * width, *up = ws->pair_up + p * width;
+    const struct kept_gates *kept = &t->gates[k->layer];
+    struct acts_buf kept_gate = pairs_from(&kept->pair_gate, p * width);
+    struct acts_buf kept_up = pairs_from(&kept->pair_up, p * width);
+    float *gate = kept_gate.f32 ? kept_gate.f32 : s->gate, *up = kept_up.f32 ? kept_up.f32 : s->up;
     struct acts z = acts_at(&s->pair_z, 0, hidden);
     gather_inputs(t, k->layer, &s->pair_z, p, n);
     linear_alone(m, &(struct linear_job){ gate, width, &w->gate_e[e], z, n }, worker);
     linear_alone(m, &(struct linear_job){ up, width, &w->up_e[e], z, n }, worker);
+    if (t->shape.backward)
+        gates_keep(t, &kept_gate, &kept_up, gate, up, n * width);
     gate_values(m, s->act.f32, gate, up, n * width, m->plan.layer[k->layer].swiglu_limit);
     acts_round(m, &s->act, 0, n, width, acts_classes(m, &down, 1));
     linear_alone(m, &(struct linear_job){ ws->pair_out + p * hidden, hidden, down,

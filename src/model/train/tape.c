@@ -73,18 +73,24 @@ static void carve_experts(struct carver *c, struct workspace *ws, const struct w
     ws->pair = carve(c, pairs, sizeof(uint32_t));
     ws->first = carve(c, w->experts + 1, sizeof(uint32_t));
     ws->slot = carve(c, pairs, sizeof(uint32_t));
-    ws->pair_gate = floats(c, pairs, w->expert_ffn);
-    ws->pair_up = floats(c, pairs, w->expert_ffn);
 }
 
 static void carve_ffn(struct carver *c, struct workspace *ws, const struct widths *w,
-                      uint64_t width, bool sparse, uint64_t rows, bool b16)
+                      bool sparse, uint64_t rows, bool b16)
 {
     ws->z = carve_acts(c, rows, w->hidden, !b16, b16);
-    ws->gate = floats(c, rows, width);
-    ws->up = floats(c, rows, width);
     if (sparse)
         carve_experts(c, ws, w, rows);
+}
+
+static void carve_gates(struct carver *c, struct kept_gates *g, const struct layer_plan *l,
+                        const struct widths *w, uint64_t rows, bool b16)
+{
+    uint64_t width = l->sparse ? l->shared_ffn : l->ffn, pairs = l->sparse ? rows * w->top_k : 0;
+    g->gate = carve_acts(c, rows, width, !b16, b16);
+    g->up = carve_acts(c, rows, width, !b16, b16);
+    g->pair_gate = carve_acts(c, pairs, w->expert_ffn, !b16, b16);
+    g->pair_up = carve_acts(c, pairs, w->expert_ffn, !b16, b16);
 }
 
 static void carve_kept(struct carver *c, struct kept_layer *k, const struct plan *p,
@@ -111,21 +117,24 @@ static void carve_layers(struct carver *c, struct tape *t, const struct plan *p,
     bool backward = t->shape.backward, b16 = t->shape.in_bf16;
     if (!backward) {
         carve_attn(c, &one_attn, w, t->rows, b16);
-        carve_ffn(c, &one_ffn, w, w->ffn, w->experts > 0, t->rows, b16);
+        carve_ffn(c, &one_ffn, w, w->experts > 0, t->rows, b16);
     }
     for (uint32_t i = 0; i < plan_all_layers(p); i++) {
         const struct layer_plan *l = &p->layer[i];
         struct workspace attn = one_attn, ffn = one_ffn;
         struct kept_layer kept = { 0 };
+        struct kept_gates gates = { 0 };
         if (backward) {
             carve_attn(c, &attn, w, t->rows, b16);
-            carve_ffn(c, &ffn, w, l->sparse ? l->shared_ffn : l->ffn, l->sparse, t->rows, b16);
+            carve_ffn(c, &ffn, w, l->sparse, t->rows, b16);
+            carve_gates(c, &gates, l, w, t->rows, b16);
             carve_kept(c, &kept, p, w, l->qk_norm, t->rows);
         }
         if (c->base) {
             t->attn[i] = attn;
             t->ffn[i] = ffn;
             t->kept[i] = kept;
+            t->gates[i] = gates;
         }
     }
 }
@@ -192,17 +201,16 @@ static struct scratch carve_scratch(struct carver *c, const struct widths *w,
     struct scratch s = { .z = floats(c, BAND_ROWS, hidden), .t = floats(c, BAND_ROWS, hidden),
                          .out = floats(c, BAND_ROWS, hidden),
                          .act = carve_acts(c, BAND_ROWS, w->widest, true, b16),
+                         .gate = floats(c, BAND_ROWS, w->widest),
+                         .up = floats(c, BAND_ROWS, w->widest),
                          .pair_z = carve_acts(c, BAND_ROWS, hidden, !b16, b16) };
     if (!shape->backward)
         return s;
-    s.row = floats(c, 1, w->widest);
+    s.row = floats(c, 4, w->widest);
     s.dact = floats(c, BAND_ROWS, w->widest);
     if (b16) {
         s.t16 = carve(c, BAND_ROWS * hidden, sizeof(bf16));
         s.in16 = carve(c, BAND_ROWS * 2 * expert, sizeof(bf16));
-    } else {
-        s.gate = floats(c, BAND_ROWS, expert);
-        s.up = floats(c, BAND_ROWS, expert);
     }
     return s;
 }
@@ -226,6 +234,7 @@ static void carve_all(struct carver *c, struct tape *t, const struct plan *p)
     t->attn = carve(c, layers, sizeof *t->attn);
     t->ffn = carve(c, layers, sizeof *t->ffn);
     t->kept = carve(c, layers, sizeof *t->kept);
+    t->gates = carve(c, layers, sizeof *t->gates);
     t->docs.first = carve(c, t->rows + 1, sizeof *t->docs.first);
     t->docs.span = carve(c, t->rows, sizeof *t->docs.span);
     carve_scratches(c, t, &w);

@@ -32,6 +32,12 @@ struct documents {
     size_t *first, n;                     /* [n + 1] first rows of all documents, and the end */
 };
 
+/* Gate and up of a layer, kept in the class of its products: [rows][FFN], and of an expert's pairs
+ * [pairs][expert FFN]. */
+struct kept_gates {
+    struct acts_buf gate, up, pair_gate, pair_up;
+};
+
 /* Where a pass ends: the trunk, or the MTP block. */
 struct tape_end {
     float *x;                             /* [rows][hidden] the stream before the last norm */
@@ -60,11 +66,10 @@ struct tape_grads {
 struct scratch {
     float *z, *t, *out;                   /* [hidden] */
     struct acts_buf act;                  /* [widest FFN] */
-    float *dact;                          /* the same, its gradient */
+    float *gate, *up, *dact;              /* the same; dact: act's gradient */
     struct acts_buf pair_z;               /* gathered inputs, [hidden] */
-    float *gate, *up;                     /* [expert FFN] gradients, class f32 */
     bf16 *t16, *in16;                     /* [hidden]; [2 expert FFN], class bf16 */
-    float *row;                           /* [widest FFN], one row */
+    float *row;                           /* [4][widest FFN]: of one row */
 };
 
 struct tape {
@@ -75,6 +80,7 @@ struct tape {
     struct documents docs;
     struct workspace *attn, *ffn;         /* [layers, MTP included] */
     struct kept_layer *kept;
+    struct kept_gates *gates;             /* [layers], beside kept */
     struct tape_end main, mtp;
     float *mtp_embed;                     /* [rows][hidden] embeddings of the next tokens */
     struct acts_buf mtp_in;               /* [rows][2 hidden] both normed */
@@ -89,6 +95,13 @@ struct tape {
     void *memory;
     uint64_t n_bytes;
 };
+
+/* What is kept, from element `at` on; NULL stays NULL. */
+static inline struct acts_buf pairs_from(const struct acts_buf *x, size_t at)
+{
+    return (struct acts_buf){ .f32 = x->f32 ? x->f32 + at : NULL,
+                              .b16 = x->b16 ? x->b16 + at : NULL };
+}
 
 static inline float *grad_f32(const struct weight *g)
 {
@@ -133,14 +146,26 @@ void gain_add(const struct tape *t, enum gain at, float *dgain, size_t dim);
 /* Both, over all rows. */
 void norm_backward(struct tape *t, const struct norm_bwd *nb);
 
-/* Gradients of gate and up from that of act(gate) up, n elements, in the class of the products
- * they go to; the clamp as in the forward. */
+/* A gated FFN of some rows, backward from a's gradient, a = act(gate) up. */
 struct gate_bwd {
-    float *dgate, *dup;                   /* class f32 */
+    const struct acts_buf *gate, *up;     /* as kept */
+    float *da;                            /* [n][width]; with mixing it is changed */
+    float *dgate, *dup;                   /* class f32: the gradients */
     bf16 *dgate16, *dup16;                /* class bf16 */
-    const float *dy, *gate, *up;
+    struct acts_buf a;                    /* a again, as down's weights want it: f32 or b16 */
+    /* An expert's pairs: mixing weights w by slot[i], or NULL.  da is then that of w a, so dw =
+     * <da, a>, and a is given times w. */
+    const float *mixing;
+    float *dmixing;
+    const uint32_t *slot;
+    size_t n, width;
+    float limit;                          /* clamp of gate and up */
 };
-void gate_backward(const struct tape *t, const struct gate_bwd *g, size_t n, float limit);
+void gates_backward(const struct tape *t, const struct gate_bwd *g, struct scratch *s);
+
+/* Training keeps gate and up, n elements each, which it has in f32. */
+void gates_keep(const struct tape *t, struct acts_buf *kept_gate, struct acts_buf *kept_up,
+                const float *gate, const float *up, size_t n);
 
 /* Losses of the rows that have targets, and with grads the head's gradients and e->dh. */
 struct end_loss {
