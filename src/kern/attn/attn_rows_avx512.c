@@ -33,11 +33,15 @@ enum {
 
 /* Queries and their running softmax; query i sees positions first .. end - 1. */
 struct batch {
-    uint64_t first[BATCH], end[BATCH];
+    uint64_t first[BATCH], end[BATCH], last;          /* last: of the last query */
     _Alignas(64) float max[BATCH], sum[BATCH];
 };
 
 struct tile {
+    const struct attn_rows *a;
+    float *out;
+    size_t out_stride;
+    size_t row, head, heads, queries;     /* the first query; heads of a row; all queries */
     size_t n, hd, wide, steps;            /* batches; hd to whole vectors; elements of a chain */
     float scale;
     uint64_t last;                        /* position of the last query */
@@ -391,56 +395,6 @@ static void batch_block(struct tile *t, size_t n, uint64_t at)
     }
 }
 
-static void attend(struct tile *t, const struct attn_rows *a)
-{
-    uint64_t first = t->batch[0].first[0], last = t->last;
-    for (uint64_t b = first / KEYS; b <= last / KEYS; b++) {
-        uint64_t at = b * KEYS;
-        size_t offset = (size_t)(at % a->ring) * a->kv_stride;
-        load_block(t, a, (const char *)a->k + offset, (const char *)a->v + offset,
-                   first > at ? (size_t)(first - at) : 0,
-                   last - at < KEYS ? (size_t)(last - at) : KEYS - 1);
-        for (size_t n = 0; n < t->n; n++)
-            batch_block(t, n, at);
-    }
-}
-
-/* Some rows and heads of the whole: the queries of a tile. */
-struct part {
-    size_t row, rows, head, heads;
-};
-
-/* Query number u of the tile into place i of its batch. */
-static void load_query(struct tile *t, struct batch *b, const struct attn_rows *a,
-                       const struct part *part, size_t u, size_t i)
-{
-    size_t row = part->row + u / part->heads, head = part->head + u % part->heads;
-    uint64_t pos = a->first_pos + row;
-    const float *q = a->q + row * a->q_stride + head * a->hd;
-    b->first[i] = attn_first_seen(a, pos);
-    b->end[i] = pos + 1;
-    t->last = pos;
-    widen(t->rows + i * t->wide, (const char *)q, 0, 1, t->hd, KV_F32);
-}
-
-static void begin_tile(struct tile *t, const struct attn_rows *a, const struct part *part)
-{
-    size_t n = part->rows * part->heads;
-    t->n = (n + BATCH - 1) / BATCH;
-    for (size_t u = 0; u < n; u += BATCH) {
-        struct batch *b = &t->batch[u / BATCH];
-        for (size_t i = 0; i < BATCH; i++) {
-            b->max[i] = -INFINITY;
-            b->sum[i] = 0;
-            b->first[i] = b->end[i] = 0;
-            if (u + i < n)
-                load_query(t, b, a, part, u + i, i);
-        }
-        turn_rows(t->qt + u * t->wide, t);
-    }
-    memset(t->acc, 0, t->n * BATCH * t->wide * sizeof *t->acc);
-}
-
 /* Bits of |x| from 2^-80 up to 2^40: an unsigned range that begins at PLAIN_LOW. */
 #define PLAIN_LOW 0x17800000
 #define PLAIN_RANGE 0x3c000000u
@@ -476,22 +430,121 @@ static void divide(float *out, const float *acc, size_t hd, float sum)
     }
 }
 
-static void end_tile(float *out, size_t out_stride, const struct tile *t,
-                     const struct attn_rows *a, const struct part *part)
+/* Where query number u of the tile is: its row and head of the whole. */
+struct place {
+    size_t row, head;
+};
+
+static struct place place_of(const struct tile *t, size_t u)
 {
-    for (size_t u = 0; u < part->rows * part->heads; u++) {
-        size_t row = part->row + u / part->heads, head = part->head + u % part->heads;
-        const struct batch *b = &t->batch[u / BATCH];
-        float max = b->max[u % BATCH], sum = b->sum[u % BATCH];
-        divide(out + row * out_stride + head * t->hd, t->acc + u * t->wide, t->hd, sum);
+    return (struct place){ t->row + u / t->heads, t->head + u % t->heads };
+}
+
+static const float *query_at(const struct tile *t, size_t u)
+{
+    struct place at = place_of(t, u);
+    return t->a->q + at.row * t->a->q_stride + at.head * t->hd;
+}
+
+/* Asks for a row of memory: the next one lies far from it, where the CPU does not look. */
+static void fetch_row(const void *row, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch((const char *)row + i, _MM_HINT_T1);
+}
+
+/* What batch n needs before its first block; asks for the queries of the next one. */
+static void begin_batch(struct tile *t, size_t n)
+{
+    size_t u = n * BATCH;
+    for (size_t i = 0; i < BATCH && u + i < t->queries; i++)
+        widen(t->rows + i * t->wide, (const char *)query_at(t, u + i), 0, 1, t->hd, KV_F32);
+    for (size_t i = BATCH; i < 2 * BATCH && u + i < t->queries; i++)
+        fetch_row(query_at(t, u + i), t->hd * sizeof(float));
+    turn_rows(t->qt + u * t->wide, t);
+    memset(t->acc + u * t->wide, 0, BATCH * t->wide * sizeof *t->acc);
+}
+
+/* Results of batch n, after its last block. */
+static void end_batch(const struct tile *t, size_t n)
+{
+    const struct attn_rows *a = t->a;
+    const struct batch *b = &t->batch[n];
+    for (size_t i = 0; i < BATCH && n * BATCH + i < t->queries; i++) {
+        struct place at = place_of(t, n * BATCH + i);
+        divide(t->out + at.row * t->out_stride + at.head * t->hd,
+               t->acc + (n * BATCH + i) * t->wide, t->hd, b->sum[i]);
         if (a->lse)
-            a->lse[row * a->lse_stride + head] = attn_lse(max, sum);
+            a->lse[at.row * a->lse_stride + at.head] = attn_lse(b->max[i], b->sum[i]);
+    }
+}
+
+/* Where the rows of keys and values from position `at` on begin, in bytes. */
+static size_t block_offset(const struct attn_rows *a, uint64_t at)
+{
+    return (size_t)(at % a->ring) * a->kv_stride;
+}
+
+/* Asks for part n of t->n of the keys and values from position `at` to the last that is seen. */
+static void fetch_part(const struct tile *t, uint64_t at, size_t n)
+{
+    const struct attn_rows *a = t->a;
+    size_t bytes = kv_row_bytes(a->kv_type, a->hd), from = block_offset(a, at);
+    for (size_t j = KEYS * n / t->n; j < KEYS * (n + 1) / t->n && at + j <= t->last; j++) {
+        fetch_row((const char *)a->k + from + j * a->kv_stride, bytes);
+        fetch_row((const char *)a->v + from + j * a->kv_stride, bytes);
+    }
+}
+
+static void attend(struct tile *t)
+{
+    const struct attn_rows *a = t->a;
+    uint64_t first = t->batch[0].first[0], last = t->last;
+    for (uint64_t b = first / KEYS; b <= last / KEYS; b++) {
+        uint64_t at = b * KEYS;
+        size_t offset = block_offset(a, at);
+        load_block(t, a, (const char *)a->k + offset, (const char *)a->v + offset,
+                   first > at ? (size_t)(first - at) : 0,
+                   last - at < KEYS ? (size_t)(last - at) : KEYS - 1);
+        for (size_t n = 0; n < t->n; n++) {
+            const struct batch *x = &t->batch[n];
+            fetch_part(t, at + KEYS, n);
+            if (x->first[0] / KEYS == b)
+                begin_batch(t, n);
+            batch_block(t, n, at);
+            if (x->last / KEYS == b)
+                end_batch(t, n);
+        }
+    }
+}
+
+/* What the queries see; none of them has seen anything yet. */
+static void begin_tile(struct tile *t)
+{
+    const struct attn_rows *a = t->a;
+    t->n = (t->queries + BATCH - 1) / BATCH;
+    for (size_t n = 0; n < t->n; n++) {
+        struct batch *b = &t->batch[n];
+        for (size_t i = 0; i < BATCH; i++) {
+            b->max[i] = -INFINITY;
+            b->sum[i] = 0;
+            b->first[i] = b->end[i] = 0;
+            if (n * BATCH + i < t->queries) {
+                b->last = a->first_pos + place_of(t, n * BATCH + i).row;
+                b->first[i] = attn_first_seen(a, b->last);
+                b->end[i] = b->last + 1;
+            }
+        }
+        t->last = b->last;
     }
 }
 
 static void in_tiles(float *out, size_t out_stride, const struct attn_rows *a)
 {
     struct tile t;
+    t.a = a;
+    t.out = out;
+    t.out_stride = out_stride;
     t.hd = a->hd;
     t.wide = padded(a->hd);
     t.steps = t.wide / LANES;
@@ -500,13 +553,12 @@ static void in_tiles(float *out, size_t out_stride, const struct attn_rows *a)
     size_t most = BUDGET / t.wide < BATCHES * BATCH ? BUDGET / t.wide / BATCH * BATCH
                                                     : BATCHES * BATCH;
     size_t n_heads = a->n_q < most ? a->n_q : most, n_rows = most / n_heads;
-    for (size_t r = 0; r < a->n_rows; r += n_rows)
-        for (size_t h = 0; h < a->n_q; h += n_heads) {
-            struct part part = { .row = r, .rows = a->n_rows - r < n_rows ? a->n_rows - r : n_rows,
-                                 .head = h, .heads = a->n_q - h < n_heads ? a->n_q - h : n_heads };
-            begin_tile(&t, a, &part);
-            attend(&t, a);
-            end_tile(out, out_stride, &t, a, &part);
+    for (t.row = 0; t.row < a->n_rows; t.row += n_rows)
+        for (t.head = 0; t.head < a->n_q; t.head += n_heads) {
+            t.heads = a->n_q - t.head < n_heads ? a->n_q - t.head : n_heads;
+            t.queries = (a->n_rows - t.row < n_rows ? a->n_rows - t.row : n_rows) * t.heads;
+            begin_tile(&t);
+            attend(&t);
         }
 }
 
