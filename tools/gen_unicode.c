@@ -126,6 +126,24 @@ static unsigned class_of_block(uint32_t cp)
     return class_of[cp];
 }
 
+/* Prints for each two bytes (first + 256 * second) whether a UC_COMPOSES
+ * character may begin with them. */
+static void print_composing_pairs(void)
+{
+    static uint8_t bits[1 << 13];
+    for (uint32_t cp = 0x80; cp < N_CPS; cp++) {
+        uint8_t utf8[4];
+        if (!(class_of[cp] & UC_COMPOSES) || (cp >= 0xD800 && cp <= 0xDFFF))
+            continue;
+        utf8proc_encode_char((utf8proc_int32_t)cp, utf8);
+        unsigned pair = utf8[0] | (unsigned)utf8[1] << 8;
+        bits[pair >> 3] |= (uint8_t)(1 << (pair & 7));
+    }
+    printf("};\nconst uint8_t unicode_composing_pairs[1 << 13] = {\n");
+    for (unsigned i = 0; i < sizeof bits; i++)
+        printf("%u%s", (unsigned)bits[i], i % 32 == 31 ? ",\n" : ",");
+}
+
 int main(void)
 {
     static uint8_t page_of[N_PAGES];
@@ -142,6 +160,7 @@ int main(void)
     printf("};\nconst uint8_t unicode_block_class[1024] = {\n");
     for (uint32_t i = 0; i < 1024; i++)
         printf("%u%s", class_of_block(i * 64), i % 32 == 31 ? ",\n" : ",");
+    print_composing_pairs();
     printf("};\n");
     return ferror(stdout) || fflush(stdout);
 }

@@ -188,14 +188,21 @@ void bpe_begin(struct bpe_scratch *s, const uint8_t *text_end)
     s->inside = false;
 }
 
+bool bpe_encode_word(const struct bpe *b, struct bytes word, bool ends_piece,
+                     struct bpe_scratch *s, struct ids *out, struct err *err)
+{
+    bpe_cache_queue(s, word, ends_piece);
+    return s->n_words < QUEUE_WORDS || bpe_flush(b, s, out, err);
+}
+
 bool bpe_encode(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
                 struct ids *out, struct err *err)
 {
     const uint8_t *at = piece.at, *end = at + piece.len, *stop;
     for (; at < end; at = stop) {
         stop = b->by_word ? bpe_end_of_word(at, end) : end;
-        bpe_cache_queue(s, (struct bytes){ at, (size_t)(stop - at) }, stop == end);
-        if (s->n_words == QUEUE_WORDS && !bpe_flush(b, s, out, err))
+        if (!bpe_encode_word(b, (struct bytes){ at, (size_t)(stop - at) }, stop == end, s, out,
+                             err))
             return false;
     }
     return true;

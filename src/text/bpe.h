@@ -151,4 +151,8 @@ bool bpe_flush(const struct bpe *b, struct bpe_scratch *s, struct ids *out, stru
 bool bpe_encode(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
                 struct ids *out, struct err *err);
 
+/* Where by_word is set: the same for the next word of a piece. */
+bool bpe_encode_word(const struct bpe *b, struct bytes word, bool ends_piece,
+                     struct bpe_scratch *s, struct ids *out, struct err *err);
+
 #endif

@@ -1,8 +1,9 @@
 #include "text/bpe_cache.h"
 
 #include <stdatomic.h>
+#include <sys/mman.h>
 
-enum { LINE_ALIGN = 64, MAX_KEPT_SYMBOLS = 1 << 16 };
+enum { LINES_ALIGN = 2 << 20, MAX_KEPT_SYMBOLS = 1 << 16 };
 
 void bpe_scratch_release(struct bpe_scratch *s)
 {
@@ -12,15 +13,27 @@ void bpe_scratch_release(struct bpe_scratch *s)
     *s = (struct bpe_scratch){ 0 };
 }
 
+/* The lines lie anywhere in the memory of the cache, so it is asked for in large pages: looking
+ * up where a small one is costs as much as the line. */
+static void take_lines(struct bpe_scratch *s)
+{
+    size_t size = sizeof *s->line << CACHE_LINES_LOG2;
+    s->line_block = mem_take(size + LINES_ALIGN, 1);
+    if (!s->line_block)
+        return;
+    uintptr_t at = (uintptr_t)s->line_block;
+    at = (at + LINES_ALIGN - 1) & ~(uintptr_t)(LINES_ALIGN - 1);
+    s->line = (struct bpe_line *)at;
+    madvise(s->line, size, MADV_HUGEPAGE);            /* small ones do as well */
+}
+
 static struct bpe_scratch *scratch_new(bool narrow)
 {
     struct bpe_scratch *s = mem_take(1, sizeof *s);
     if (!s)
         return NULL;
-    s->line_block = mem_take(((size_t)1 << CACHE_LINES_LOG2) + 1, sizeof *s->line);
-    uintptr_t at = ((uintptr_t)s->line_block + LINE_ALIGN - 1) & ~(uintptr_t)(LINE_ALIGN - 1);
+    take_lines(s);
     s->narrow = narrow;
-    s->line = s->line_block ? (struct bpe_line *)at : NULL;
     return s;
 }
 

@@ -87,15 +87,24 @@ static size_t next_smollm(const uint8_t *at, const uint8_t *end)
     return gpt2_or_digits(at, end, true);
 }
 
+/* Whether a space and a letter follow: another word of the same piece. */
+static inline bool more_words(const uint8_t *at, const uint8_t *end)
+{
+    return at < end && *at == ' ' && (unit_at(at + 1, end).class & UC_LETTER);
+}
+
+/* L M*(?:L M*)* from a letter. */
+static inline const uint8_t *skip_word(const uint8_t *at, const uint8_t *end)
+{
+    return skip_class(at + unit_at(at, end).len, end, UC_LETTER | UC_MARK);
+}
+
 /* (?:L M*(?: L M*)*)+ from a letter: words joined by single spaces. */
 static const uint8_t *skip_words(const uint8_t *at, const uint8_t *end)
 {
-    for (;;) {
-        at = skip_class(at + unit_at(at, end).len, end, UC_LETTER | UC_MARK);
-        if (at == end || *at != ' ' || !(unit_at(at + 1, end).class & UC_LETTER))
-            return at;
-        at++;
-    }
+    for (at = skip_word(at, end); more_words(at, end); at = skip_word(at + 1, end))
+        ;
+    return at;
 }
 
 /* \s*[\r\n] : up to and with the last line break of the run; 0 if it has none. */
@@ -156,6 +165,24 @@ static size_t next_exaone_moe(const uint8_t *at, const uint8_t *end)
 {
     size_t n = long_s(at, end);
     return n ? n : next_exaone_moe_ascii(at, end);
+}
+
+/* Pieces of letters, and of one other character and letters. */
+static size_t word_exaone_moe(const uint8_t *at, const uint8_t *end, bool inside, bool *more)
+{
+    const uint8_t *p = at;
+    if (!inside && *at == '\'')
+        return 0;                         /* perhaps a contraction */
+    struct unit u = unit_at(at, end);
+    if (!(u.class & UC_LETTER)) {
+        p += u.len;
+        if (u.cp == '\r' || u.cp == '\n' || (u.class & UC_NUMBER) ||
+            !(unit_at(p, end).class & UC_LETTER))
+            return 0;
+    }
+    p = skip_word(p, end);
+    *more = more_words(p, end);
+    return (size_t)(p - at);
 }
 
 /* \p{N}{1,most}, from a number. */
@@ -240,9 +267,9 @@ const struct pretok pretoks[] = {
       .json = { "bytelevel:" PRETOK_GPT2_REGEX, "split:" PRETOK_GPT2_REGEX " + bytelevel" } },
     { .name = "exaone", .next = next_smollm, .gguf_names = "exaone" },
     { .name = "exaone4", .next = next_gpt2, .gguf_names = "exaone4" },
-    { .name = "exaone-moe", .next = next_exaone_moe, .gguf_names = "exaone-moe",
+    { .name = "exaone-moe", .next = next_exaone_moe, .word = word_exaone_moe, .gguf_names = "exaone-moe",
       .json = { "split:" PRETOK_EXAONE_MOE_REGEX " + bytelevel" } },
-    { .name = "exaone-moe", .next = next_exaone_moe_ascii,
+    { .name = "exaone-moe", .next = next_exaone_moe_ascii, .word = word_exaone_moe,
       .json = { "split:" PRETOK_EXAONE_MOE_ASCII_REGEX " + bytelevel" } },
     { .name = "llama3", .next = next_llama3, .gguf_names = "llama-bpe llama3 llama-v3",
       .json = { "split:" PRETOK_LLAMA3_REGEX " + bytelevel" },

@@ -13,9 +13,15 @@
 /* Length in bytes of the piece that starts at `at`; at least 1 where at < end. */
 typedef size_t pretok_next_fn(const uint8_t *at, const uint8_t *end);
 
+/* The same for the words of a piece, where a piece may be letters with single spaces between:
+ * length in bytes of the word that starts at `at`; 0: `at` starts another kind of piece.  Each
+ * but the first starts with its space.  *more: another word of the piece follows. */
+typedef size_t pretok_word_fn(const uint8_t *at, const uint8_t *end, bool inside, bool *more);
+
 struct pretok {
     const char *name;
     pretok_next_fn *next;
+    pretok_word_fn *word;                 /* or NULL */
     const char *gguf_names;               /* of tokenizer.ggml.pre, separated by spaces; NULL */
     const char *json[3];                  /* spellings in tokenizer.json, as pretok_spell() */
     bool gguf_whole;                      /* GGUF: a piece that is a token is that token */

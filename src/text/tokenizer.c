@@ -54,6 +54,23 @@ static bool encode_piece(void *arg, struct bytes piece, struct err *err)
     return bpe_encode(&e->t->bpe, piece, e->scratch, e->out, err);
 }
 
+/* Encodes the piece at `at` word by word, if it is one of words: its length, or 0. */
+static bool encode_words(struct encoder *e, const uint8_t *at, const uint8_t *end, size_t *len,
+                         struct err *err)
+{
+    const uint8_t *p = at;
+    bool more = false;
+    do {
+        size_t n = e->t->pre->word(p, end, more, &more);
+        if (n && !bpe_encode_word(&e->t->bpe, (struct bytes){ p, n }, !more, e->scratch, e->out,
+                                  err))
+            return false;
+        p += n;
+    } while (more);
+    *len = (size_t)(p - at);
+    return true;
+}
+
 /* Text between added tokens. */
 static bool encode_plain(struct encoder *e, struct bytes text, struct err *err)
 {
@@ -63,7 +80,14 @@ static bool encode_plain(struct encoder *e, struct bytes text, struct err *err)
         return pretok_pattern_split(e->t->pattern, text, encode_piece, e, err) &&
                bpe_flush(b, e->scratch, e->out, err);
     const uint8_t *at = text.at, *end = at + text.len;
+    bool words = b->by_word && e->t->pre->word;
     while (at < end) {
+        size_t len = 0;
+        if (words && !encode_words(e, at, end, &len, err))
+            return false;
+        at += len;
+        if (len)
+            continue;
         size_t n = e->t->vocab.chars ? bpe_next_word(b, at, end) : e->t->pre->next(at, end);
         if (!bpe_encode(b, (struct bytes){ at, n }, e->scratch, e->out, err))
             return false;

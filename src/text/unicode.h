@@ -28,6 +28,9 @@ extern const uint8_t unicode_pages[][256];            /* the first is that of U+
 /* Class of the 64 characters with the same first two of three bytes, by their low 10 bits. */
 extern const uint8_t unicode_block_class[1024];
 
+/* Bits by first byte + 256 * second: a character of UC_COMPOSES may begin with them. */
+extern const uint8_t unicode_composing_pairs[1 << 13];
+
 /* Class bits of a code point; 0 for UTF8_BROKEN. */
 static inline unsigned unicode_class(uint32_t cp)
 {
