@@ -35,6 +35,9 @@ bool pretrain_print_plan(const struct pretrain *p, struct err *err);
 /* Refuses sources that end before the run does. */
 bool pretrain_check_data(const struct pretrain *p, struct err *err);
 
+/* Refuses prompts that are empty or too long for samples. */
+bool pretrain_check_prompts(const struct pretrain *p, struct err *err);
+
 /* All steps that are left, or as many as Ctrl-C lets it do; p: planned, and it fits. */
 bool pretrain_run(struct pretrain *p, struct err *err);
 

@@ -46,6 +46,31 @@ static bool speak(struct going *g, struct session *s, const struct ids *ids, str
     return buf_ok(text, err);
 }
 
+/* At least a token to begin with, and room for one more. */
+static bool encode_prompt(const struct pretrain *p, const char *prompt, struct ids *ids,
+                          struct err *err)
+{
+    struct encode_options encode = { .add_special = true };
+    if (!tokenizer_encode(p->tokenizer, bytes_of(prompt), encode, ids, err))
+        return false;
+    return (ids->n && ids->n < p->plan.context)
+           || fail(err, ERR_USAGE, "%s: run.prompt \"%.60s\" is %zu tokens; 1 to %u fit",
+                   p->recipe.file, prompt, ids->n, p->plan.context - 1);
+}
+
+bool pretrain_check_prompts(const struct pretrain *p, struct err *err)
+{
+    const struct recipe_run *run = &p->recipe.run;
+    struct ids ids = { 0 };
+    bool ok = true;
+    for (size_t i = 0; ok && run->sample_every && i < run->n_prompts; i++) {
+        ids.n = 0;
+        ok = encode_prompt(p, run->prompt[i], &ids, err);
+    }
+    ids_release(&ids);
+    return ok;
+}
+
 /* A session of the serving engine on the trainer's own weights. */
 static bool sample_prompt(struct going *g, const char *prompt, struct err *err)
 {
@@ -53,11 +78,7 @@ static bool sample_prompt(struct going *g, const char *prompt, struct err *err)
     struct buf text = { 0 };
     struct session *s = NULL;
     struct model *m = trainer_model(g->t);
-    struct encode_options encode = { .add_special = true };
-    bool ok = tokenizer_encode(g->p->tokenizer, bytes_of(prompt), encode, &ids, err);
-    if (ok && (!ids.n || ids.n >= m->plan.context))
-        ok = fail(err, ERR_USAGE, "%s: run.prompt \"%.60s\" is %zu tokens; 1 to %u fit",
-                  g->p->recipe.file, prompt, ids.n, m->plan.context - 1);
+    bool ok = encode_prompt(g->p, prompt, &ids, err);
     if (ok) {
         uint64_t context = ids.n + g->p->recipe.run.sample_tokens;
         struct session_options o = { .chunk = 64, .kv_type = KV_F32 };

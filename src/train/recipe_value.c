@@ -40,7 +40,7 @@ static bool put_number(struct train_recipe *r, const struct recipe_key *k, const
     double v;
     char expected[120];
     bool whole = k->kind != RECIPE_F64;
-    snprintf(expected, sizeof expected, "a %s from %.15g to %.15g", whole ? "whole number"
+    snprintf(expected, sizeof expected, "a %s from %.16g to %.16g", whole ? "whole number"
              : "number", k->low, k->high);
     if (!strcmp(value, "nano") && k->at == offsetof(struct train_recipe, model.size))
         value = "200k";

@@ -199,6 +199,17 @@ static bool read_lines(struct train_recipe *r, char *text, struct err *err)
     return true;
 }
 
+/* Logs and checkpoints hold the recipe as JSON. */
+static bool check_utf8(const char *where, struct bytes text, struct err *err)
+{
+    size_t n = bytes_utf8(text), line = 1;
+    for (size_t i = 0; i < n; i++)
+        line += text.at[i] == '\n';
+    return n == text.len
+           || fail(err, ERR_FORMAT, "%s: line %zu is not UTF-8: it has a byte 0x%02x", where, line,
+                   text.at[n]);
+}
+
 bool train_recipe_read(struct train_recipe *r, const char *file, struct bytes text,
                        struct err *err)
 {
@@ -209,6 +220,7 @@ bool train_recipe_read(struct train_recipe *r, const char *file, struct bytes te
     bool ok = (copy && name) || fail(err, ERR_MEMORY, "out of memory for the recipe");
     if (ok && text.len && memchr(text.at, 0, text.len))
         ok = fail(err, ERR_FORMAT, "%s: a byte 0 in a recipe; it is a text file", file);
+    ok = ok && check_utf8(file, text, err);
     ok = ok && read_lines(r, copy, err);
     mem_give(copy);
     return ok;
@@ -247,8 +259,8 @@ bool train_recipe_set(struct train_recipe *r, const char *option, const char *as
                       struct err *err)
 {
     char *copy = mem_copy_text(assignment, strlen(assignment));
-    bool ok = copy ? set_key(r, option, copy, err)
-                   : fail(err, ERR_MEMORY, "out of memory for %s", option);
+    bool ok = (copy || fail(err, ERR_MEMORY, "out of memory for %s", option))
+              && check_utf8(option, bytes_of(assignment), err) && set_key(r, option, copy, err);
     mem_give(copy);
     return ok;
 }

@@ -68,8 +68,9 @@ bool train_roof_measure(struct train_roof *out, enum recipe_dtype dtype, int n_t
                         struct err *err)
 {
     enum cpu_level level = cpu_level_chosen();
-    size_t n = (size_t)n_threads * PIECES;
-    struct pool *pool = pool_open(n_threads, err);
+    int n_cpus = n_threads < sys_cpus() ? n_threads : sys_cpus();   /* more do not add speed */
+    size_t n = (size_t)n_cpus * PIECES;
+    struct pool *pool = pool_open(n_cpus, err);
     struct work *w = pool ? mem_take(1, sizeof *w) : NULL;
     float *sums = w ? mem_take(n, sizeof *sums) : NULL;
     if (sums) {

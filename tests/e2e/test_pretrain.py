@@ -134,6 +134,15 @@ def test_refusals(root):
                   "optimizer.clip=0", "--set", "run.sample_every=0", "--out", "lost"))
     refused(root, "", 7, "does not fit in memory", "TiB", "model.size",
             args=("--set", "model.hidden=65536", "--set", "model.layers=2000", "--out", "new"))
+    refused(root, "", 2, "run.prompt", "0 tokens", args=("--set", "run.prompt="))
+    refused(root, "", 2, "run.prompt", "90 tokens; 1 to 47", args=("--set", "run.prompt=" + "a" * 90))
+    refused(root, "", 4, "--set: line 1 is not UTF-8", "0xff",
+            args=("--set", b"run.prompt=\xff".decode(errors="surrogateescape")))
+    (root / "bad.recipe").write_bytes(RECIPE.encode() + b"prompt = \xe9t\xe9\n")
+    said = kexa("pretrain", "bad.recipe", status=4, cwd=root)
+    expect(f"line {last + 1} is not UTF-8" in said, f"Latin-1: {said.strip()}")
+    kexa("pretrain", "tiny.recipe", "-n", "--threads", 1024, cwd=root)      # ends soon
+    expect(not (root / "new").exists(), "what is refused makes no folder")
     said = kexa("pretrain", status=2)
     expect("--explain" in said, "without a recipe it says where the keys are")
 
