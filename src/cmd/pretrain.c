@@ -112,8 +112,8 @@ static bool plan_and_run(struct pretrain *p, const char *path, struct err *err)
     struct err why = { 0 };
     bool dry = p->args->dry_run;
     if (!read_recipe(p, path, err) || (!dry && !check_whole(p, err)) || !open_plan(p, err)
-        || (!dry && (!pretrain_check_data(p, err) || !pretrain_check_prompts(p, err))) || !measure(p, &why, err)
-        || !pretrain_print_plan(p, err))
+        || (!dry && (!pretrain_check_data(p, err) || !pretrain_check_prompts(p, err)))
+        || !measure(p, &why, err) || !pretrain_print_plan(p, err))
         return false;
     if (!dry && !p->fits)
         return fail(err, why.code, "%s", why.msg);

@@ -172,8 +172,8 @@ bool pretrain_check_data(const struct pretrain *p, struct err *err)
     uint64_t rows = train_recipe_rows(&p->recipe), left;
     for (size_t i = 0; i < p->recipe.data.n_sources; i++)
         if (!file_exists(p->recipe.data.source[i].path))
-            return fail(err, ERR_IO, "%s: data.source %s is not there; `kexa data pack --out` makes "
-                        "it", p->recipe.file, p->recipe.data.source[i].path);
+            return fail(err, ERR_IO, "%s: data.source %s is not there; `kexa data pack --out` "
+                        "makes it", p->recipe.file, p->recipe.data.source[i].path);
     for (size_t i = 0; i < p->recipe.data.n_sources; i++)
         if (p->recipe.data.source[i].epochs == 0)
             return true;                  /* without end */

@@ -135,7 +135,8 @@ def test_refusals(root):
     refused(root, "", 7, "does not fit in memory", "TiB", "model.size",
             args=("--set", "model.hidden=65536", "--set", "model.layers=2000", "--out", "new"))
     refused(root, "", 2, "run.prompt", "0 tokens", args=("--set", "run.prompt="))
-    refused(root, "", 2, "run.prompt", "90 tokens; 1 to 47", args=("--set", "run.prompt=" + "a" * 90))
+    refused(root, "", 2, "run.prompt", "90 tokens; 1 to 47",
+            args=("--set", "run.prompt=" + "a" * 90))
     refused(root, "", 4, "--set: line 1 is not UTF-8", "0xff",
             args=("--set", b"run.prompt=\xff".decode(errors="surrogateescape")))
     (root / "bad.recipe").write_bytes(RECIPE.encode() + b"prompt = \xe9t\xe9\n")
