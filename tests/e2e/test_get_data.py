@@ -1,11 +1,15 @@
-"""recipes/nano/get-data on small repositories made here: what it takes out of each source's
-files, as the same documents of the published corpus look, and what it says when it cannot."""
+"""recipes/nano/get-data on small repositories made here, from files and over HTTP: what it takes
+out of each source's files, as the same documents of the published corpus look, what it says when
+it cannot, and what is there after it was interrupted and run again."""
+import http.server
 import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 
 from e2e import counts, expect, TREE, totals
 
@@ -58,7 +62,10 @@ def make_repository(folder, files):
     git(folder, "init", "-q")
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "all")
-    return git(folder, "rev-parse", "HEAD")
+    commit = git(folder, "rev-parse", "HEAD")
+    git(folder, "rm", "-q", "-r", ".")    # the commit wanted is not the last one
+    git(folder, "commit", "-q", "-m", "none")
+    return commit
 
 
 def dialogue(turns):
@@ -90,11 +97,74 @@ def make_sources(work):
     (work / "aozora-works.txt").write_text("cards/1/one.txt\n")
 
 
-def get_data(work, *args):
-    env = {**os.environ, "GET_DATA_GIT": f"file://{work}/git",
-           "GET_DATA_RAW": f"file://{work}/raw", "GET_DATA_SOURCES": str(work / "table")}
-    return subprocess.run(["sh", str(work / "get-data"), *map(str, args)], env=env, timeout=120,
-                          capture_output=True, text=True)
+def environment(work, at):
+    return {**os.environ, "GET_DATA_GIT": f"{at}/git", "GET_DATA_RAW": f"{at}/raw",
+            "GET_DATA_SOURCES": str(work / "table")}
+
+
+def get_data(work, *args, at=None):
+    return subprocess.run(["sh", str(work / "get-data"), *map(str, args)], timeout=120,
+                          env=environment(work, at or f"file://{work}"), capture_output=True,
+                          text=True)
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """raw/ as files, git/ by git's own program.  trouble: {end of a path: what goes wrong}."""
+    def __init__(self, work):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.work, self.trouble, self.asked = work, {}, []
+        self.waits = threading.Event()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def address(self):
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        how = next((t for end, t in self.server.trouble.items() if self.path.endswith(end)), None)
+        if how == "waits":
+            self.server.waits.set()
+            self.rfile.read()             # until the other side is gone
+        elif how == "busy":
+            self.server.trouble.clear()
+            self.send_error(503)
+        elif self.path.startswith("/git/"):
+            self.serve_git(b"")
+        else:
+            path = self.server.work / self.path[1:]
+            body = path.read_bytes() if path.is_file() else None
+            if body is None:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[:len(body) // 2] if how == "breaks off" else body)
+
+    def do_POST(self):
+        self.serve_git(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def serve_git(self, body):
+        path, _, query = self.path.partition("?")
+        env = {**os.environ, "GIT_PROJECT_ROOT": str(self.server.work), "GIT_HTTP_EXPORT_ALL": "1",
+               "PATH_INFO": path, "QUERY_STRING": query, "REQUEST_METHOD": self.command,
+               "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+               "GIT_PROTOCOL": self.headers.get("Git-Protocol", "")}
+        done = subprocess.run(["git", "http-backend"], env=env, input=body, capture_output=True,
+                              check=True)
+        head, _, answer = done.stdout.partition(b"\r\n\r\n")
+        fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+        self.send_response(int(fields.pop("Status", "200").split()[0]))
+        for name, value in fields.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *args):
+        pass
 
 
 def documents(path):
@@ -137,6 +207,65 @@ def check_failures(work):
     (work / "table").write_text(table)
 
 
+def files_of(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def check_http(work):
+    server = Server(work)
+    out = work / "http"
+    server.trouble = {"data_05.json": "busy"}
+    done = get_data(work, out, at=server.address())
+    expect(done.returncode == 0 and files_of(out) == files_of(work / "out"),
+           f"over HTTP, once told to come again: the same files {done.stderr}")
+    expect(server.asked.count("/raw/g/tm/1/TM-4-2024/data/data_05.json") == 2, "and it came again")
+    server.asked.clear()
+    done = get_data(work, out, at=server.address())
+    expect(done.returncode == 0 and not server.asked and "is there already" in done.stderr and
+           files_of(out) == files_of(work / "out"), "again: nothing is fetched")
+    for how, name in (("breaks off", "data_03.json"), ("not found", "data_02.json")):
+        path = work / "raw/g/tm/1/TM-4-2024/data" / name
+        server.trouble = {name: how}
+        if how == "not found":
+            path.rename(work / "away")
+        done = get_data(work, work / how, "chatbot-ko", "taskmaster", at=server.address())
+        left = sorted(files_of(work / how))
+        expect(done.returncode == 1 and "could not be fetched" in done.stderr and
+               left == ["ATTRIBUTION.tsv", "chatbot-ko.jsonl"], f"one of many {how}: {left}")
+        if how == "not found":
+            (work / "away").rename(path)
+    server.shutdown()
+
+
+def check_interrupted(work):
+    """Ended while it waits for the second source: the first is there, and the rest comes later."""
+    server = Server(work)
+    out = work / "cut"
+    server.trouble = {"data_04.json": "waits"}
+    with subprocess.Popen(["sh", str(work / "get-data"), str(out), "chatbot-ko", "taskmaster"],
+                          env=environment(work, server.address()), stderr=subprocess.DEVNULL,
+                          start_new_session=True) as run:
+        expect(server.waits.wait(60), "it asks for the file that does not come")
+        os.killpg(run.pid, signal.SIGTERM)
+        status = run.wait(60)
+    left = sorted(files_of(out))
+    expect(status == 130 and left == ["ATTRIBUTION.tsv", "chatbot-ko.jsonl"],
+           f"status {status}, left: {left}")
+    server.trouble = {}
+    server.asked.clear()
+    (out / ".get-data.killed").mkdir()    # as kill -9 leaves one
+    done = get_data(work, out, at=server.address())
+    expect(done.returncode == 0 and files_of(out) == files_of(work / "out") and
+           not any("chat" in path for path in server.asked), "run again: only what was missing")
+    table = (work / "table").read_text()
+    (work / "table").write_text(table.replace("g/tm|1", "g/tm|2"))
+    (work / "raw/g/tm/1").rename(work / "raw/g/tm/2")
+    done = get_data(work, out, "taskmaster", at=server.address())
+    expect(done.returncode == 0 and b"g/tm\t2\t" in (out / "ATTRIBUTION.tsv").read_bytes() and
+           (out / "ATTRIBUTION.tsv").read_bytes().count(b"\n") == 5, "another commit: fetched anew")
+    server.shutdown()
+
+
 def main():
     missing = [t for t in ("git", "curl", "iconv", "xargs") if not shutil.which(t)]
     if missing:
@@ -153,6 +282,8 @@ def main():
                              "taskmaster.jsonl", "tldr.jsonl"], f"files: {names}")
             check_documents(work / "out")
             check_failures(work)
+            check_http(work)
+            check_interrupted(work)
     table = subprocess.run(["grep", "-c", "^[a-z-]*|.*|[0-9a-f]\\{40\\}|", str(NANO / "get-data")],
                            capture_output=True, text=True)
     expect(table.stdout.strip() == "5", "five sources, each at a whole commit")
