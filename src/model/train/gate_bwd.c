@@ -1,6 +1,6 @@
 /*
- * Gates backward, a row at a time: from what was kept of gate and up, all else about the row is made
- * again in the first cache.
+ * Gates backward, a row at a time: from what was kept of gate and up, all else about the row is
+ * made again in the first cache.
  */
 #include "model/train/tape.h"
 
