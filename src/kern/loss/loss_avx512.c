@@ -10,7 +10,7 @@
 
 /*
  * Three passes over the row, which fits L2 for most vocabularies: maximum, exponential with
- * its sum, scaling.  The exponential bounds it: about 20 instructions per 16 elements.
+ * its sum, scaling.  The exponential bounds it: about 15 instructions per 16 elements.
  */
 #define INLINE static inline __attribute__((always_inline))
 
