@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 enum { N_MERGES = 700, MAX_IDS = 256 + N_MERGES, SAMPLE_BYTES = 24000, N_TEXTS = 1500 };
+enum { MAX_AGAIN = 200 };
 enum { TRAIN_STEP = 20 };                 /* merges learnt from one count of pairs */
 
 /* A vocabulary in the making: ids below 256 are bytes. */
@@ -23,6 +24,8 @@ struct maker {
     struct buf bytes[MAX_IDS];
     uint32_t left[MAX_IDS], right[MAX_IDS];
     unsigned n;
+    uint32_t again[MAX_AGAIN][2];         /* other merges that make a token there is */
+    unsigned n_again;
     uint32_t *text;                       /* the sample as symbols; WALL between words */
     size_t n_text;
     struct rng rng;
@@ -81,6 +84,28 @@ static void add_merge(struct maker *m, uint32_t left, uint32_t right)
     m->left[m->n] = left;
     m->right[m->n] = right;
     m->bytes[m->n++] = b;
+}
+
+static int64_t find_token(const struct maker *m, const char *at, size_t len)
+{
+    for (unsigned i = 0; i < m->n; i++)
+        if (m->bytes[i].len == len && !memcmp(m->bytes[i].at, at, len))
+            return i;
+    return NO_TOKEN;
+}
+
+/* Lists merges that make a token from two others than its own merge does. */
+static void find_again(struct maker *m)
+{
+    for (uint32_t id = 256; id < m->n; id++)
+        for (size_t k = 1; k < m->bytes[id].len && m->n_again < MAX_AGAIN; k++) {
+            int64_t left = find_token(m, m->bytes[id].at, k);
+            int64_t right = find_token(m, m->bytes[id].at + k, m->bytes[id].len - k);
+            if (left == NO_TOKEN || right == NO_TOKEN || left == m->left[id])
+                continue;
+            m->again[m->n_again][0] = (uint32_t)left;
+            m->again[m->n_again++][1] = (uint32_t)right;
+        }
 }
 
 static void apply_merge(struct maker *m, uint32_t id)
@@ -147,22 +172,33 @@ static json_t *spelled(const struct buf *bytes)
     return s;
 }
 
-static struct tokenizer *tokenizer_of(const struct maker *m, const char *pre_name, bool shuffle)
+enum { SHUFFLE = 1, AGAIN = 2, NO_WRONG_BYTES = 4 };
+
+static json_t *pair_of(const struct maker *m, uint32_t left, uint32_t right)
+{
+    return json_pack("[o, o]", spelled(&m->bytes[left]), spelled(&m->bytes[right]));
+}
+
+/* how: SHUFFLE: merges in any order; AGAIN: with those that make a token again; NO_WRONG_BYTES:
+ * without tokens for two bytes that no text in UTF-8 has. */
+static struct tokenizer *tokenizer_of(const struct maker *m, const char *pre_name, int how)
 {
     struct err err;
     char path[] = "/tmp/kexa-bpe-XXXXXX.json";
     json_t *vocab = json_object(), *merges = json_array();
     for (unsigned id = 0; id < m->n; id++) {
         json_t *text = spelled(&m->bytes[id]);
-        json_object_set_new(vocab, json_string_value(text), json_integer(id));
+        if (!(how & NO_WRONG_BYTES) || (id != 0xC0 && id != 0xFF))
+            json_object_set_new(vocab, json_string_value(text), json_integer(id));
         json_decref(text);
     }
     for (unsigned id = 256; id < m->n; id++) {
-        json_t *pair = json_pack("[o, o]", spelled(&m->bytes[m->left[id]]),
-                                 spelled(&m->bytes[m->right[id]]));
-        size_t at = shuffle ? id * 7919u % (json_array_size(merges) + 1) : json_array_size(merges);
-        json_array_insert_new(merges, at, pair);
+        size_t n = json_array_size(merges), at = how & SHUFFLE ? id * 7919u % (n + 1) : n;
+        json_array_insert_new(merges, at, pair_of(m, m->left[id], m->right[id]));
     }
+    for (unsigned i = 0; i < m->n_again && how & AGAIN; i++)
+        json_array_insert_new(merges, json_array_size(merges) * (i % 8) / 8,
+                              pair_of(m, m->again[i][0], m->again[i][1]));
     json_t *root = json_pack("{s: n, s: o, s: [], s: {s: s, s: o, s: o}}", "normalizer",
                              "pre_tokenizer", pretok_to_json(pretok_find(bytes_of(pre_name))),
                              "added_tokens", "model", "type", "BPE", "vocab", vocab, "merges",
@@ -183,7 +219,8 @@ static void merge_plain(const struct bpe *b, struct bytes piece, struct ids *out
 {
     size_t from = out->n;
     for (size_t i = 0; i < piece.len; i++)
-        ids_put(out, (uint32_t)b->vocab->byte_id[piece.at[i]]);
+        if (b->vocab->byte_id[piece.at[i]] != NO_TOKEN)
+            ids_put(out, (uint32_t)b->vocab->byte_id[piece.at[i]]);
     for (;;) {
         const struct pair_slot *best = NULL;
         size_t at = 0;
@@ -269,10 +306,29 @@ static void test_words(void)
     maker_init(&m, true);
     learn(&m, MAX_IDS);
     for (int i = 0; i < 4; i++) {
-        struct tokenizer *t = tokenizer_of(&m, names[i], false);
+        struct tokenizer *t = tokenizer_of(&m, names[i], 0);
         EXPECT(t && t->bpe.by_word && !t->bpe.later.slot && t->bpe.ranks.slot);
         EXPECT(t && !t->bpe.ranks.made);
         compare(t, names[i]);
+        tokenizer_close(t);
+    }
+    maker_release(&m);
+}
+
+/* The same token from two merges, and bytes without a token. */
+static void test_again_and_missing(void)
+{
+    struct maker m;
+    maker_init(&m, true);
+    learn(&m, MAX_IDS);
+    find_again(&m);
+    EXPECTF(m.n_again > 20, "%u merges make a token again", m.n_again);
+    for (int how = 0; how < 8; how++) {
+        struct tokenizer *t = tokenizer_of(&m, how & 1 ? "exaone-moe" : "smollm", how);
+        bool missing = how & NO_WRONG_BYTES;
+        EXPECTF(t && t->bpe.ranks.slot && !t->bpe.by_word == missing, "as %d", how);
+        EXPECTF(t && !t->bpe.ranks.made == !(how & AGAIN), "as %d", how);
+        compare(t, "again and missing");
         tokenizer_close(t);
     }
     maker_release(&m);
@@ -290,7 +346,7 @@ static void test_two_stages(void)
             m.text[to++] = m.text[i];
     m.n_text = to;
     learn(&m, MAX_IDS);
-    struct tokenizer *t = tokenizer_of(&m, "exaone-moe", false);
+    struct tokenizer *t = tokenizer_of(&m, "exaone-moe", 0);
     EXPECT(t && t->bpe.by_word && t->bpe.later.slot && t->bpe.later_inside);
     compare(t, "two stages");
     tokenizer_close(t);
@@ -303,7 +359,7 @@ static void test_across(void)
     struct maker m;
     maker_init(&m, false);
     learn(&m, MAX_IDS);
-    struct tokenizer *t = tokenizer_of(&m, "exaone-moe", false);
+    struct tokenizer *t = tokenizer_of(&m, "exaone-moe", 0);
     EXPECT(t && !t->bpe.by_word);
     compare(t, "across words");
     tokenizer_close(t);
@@ -321,7 +377,7 @@ static void test_any_order(void)
             learn(&m, MAX_IDS);
         else
             invent(&m, MAX_IDS);
-        struct tokenizer *t = tokenizer_of(&m, "exaone-moe", true);
+        struct tokenizer *t = tokenizer_of(&m, "exaone-moe", SHUFFLE);
         if (t)
             compare(t, "any order");
         tokenizer_close(t);
@@ -340,7 +396,7 @@ static void test_long_word(void)
     maker_init(&m, true);
     for (uint32_t id = 'a', k = 0; k < 5; k++, id = m.n - 1)
         add_merge(&m, id, id);
-    struct tokenizer *t = tokenizer_of(&m, "exaone-moe", false);
+    struct tokenizer *t = tokenizer_of(&m, "exaone-moe", 0);
     for (size_t i = 0; i < N / 64; i++)
         buf_text(&b, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
     uint64_t start = now_ns();
@@ -356,6 +412,7 @@ static void test_long_word(void)
 
 const struct test tests[] = {
     { "words", test_words },
+    { "again_and_missing", test_again_and_missing },
     { "two_stages", test_two_stages },
     { "across", test_across },
     { "any_order", test_any_order },

@@ -299,7 +299,61 @@ static void test_general_no_memory(void)
     EXPECT(done);
 }
 
+/* The words of a piece are the piece. */
+static void test_words(void)
+{
+    struct rng r = { 21, 4, 0 };
+    unsigned n_words = 0, n_inside = 0, n_wrong = 0;
+    for (const struct pretok *p = pretoks; p->name; p++)
+        for (int i = 0; i < 40000 && p->word; i++) {
+            struct buf b = random_text(&r);
+            const uint8_t *at = (const uint8_t *)b.at, *end = at + b.len;
+            for (size_t n, len; at < end; at += len) {
+                bool more = false;
+                len = p->next(at, end);
+                n = p->word(at, end, false, &more);
+                n_words += n > 0;
+                n_wrong += !n && unit_at(at, end).class & UC_LETTER;
+                for (; more && n < len; n_inside++) {
+                    n_wrong += at[n] != ' ';
+                    n += p->word(at + n, end, true, &more);
+                }
+                n_wrong += (n && n != len) || more;
+            }
+            buf_release(&b);
+        }
+    EXPECTF(!n_wrong && n_words > 1000 && n_inside > 1000, "%u wrong, %u words, %u inside", n_wrong,
+            n_words, n_inside);
+}
+
+/* Looking at eight bytes at a time finds what looking at each character does. */
+static void test_nfc_look(void)
+{
+    struct rng r = { 22, 4, 0 };
+    unsigned n_wrong = 0, n_nfc = 0, n = 200000;
+    for (unsigned i = 0; i < n; i++) {
+        uint8_t text[40];
+        unsigned len = rng_u64(&r) % sizeof text;
+        bool want = true;
+        for (unsigned k = 0, size = 1; k < len; k += size) {
+            uint32_t cp = (uint32_t)(rng_u64(&r) % (rng_u64(&r) % 4 ? 0x3400 : 0x110000));
+            bool raw = len - k < 4 || rng_u64(&r) % 8 == 0 || (cp >= 0xD800 && cp <= 0xDFFF);
+            size = raw ? 1 : utf8_encode(cp, text + k);
+            if (raw)
+                text[k] = (uint8_t)rng_u64(&r) & (rng_u64(&r) % 2 ? 0x7F : 0xFF);
+        }
+        for (const uint8_t *at = text; at < text + len; at += unit_at(at, text + len).len)
+            want = want && !(unit_at(at, text + len).class & UC_COMPOSES);
+        n_wrong += unicode_is_nfc((struct bytes){ text, len }) != want;
+        n_nfc += want;
+    }
+    EXPECTF(!n_wrong && n_nfc > n / 10 && n_nfc < n - n / 10, "%u wrong, %u of %u in NFC", n_wrong,
+            n_nfc, n);
+}
+
 const struct test tests[] = {
+    { "words", test_words },
+    { "nfc_look", test_nfc_look },
     { "other_dialects", test_other_dialects },
     { "hostile_patterns", test_hostile_patterns },
     { "general_no_memory", test_general_no_memory },
