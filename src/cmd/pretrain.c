@@ -173,9 +173,9 @@ const struct command pretrain_command = {
     "follow as the recipe asks.\n\n"
     "The folder of the run gets checkpoints, log.jsonl, TensorBoard events, and in the end "
     "report.html and final/, a Hugging Face folder that every kexa command reads.  Ctrl-C "
-    "finishes the step, saves it and ends with status 8; a second one ends at once.  --resume "
-    "goes on after that, and after a crash from the newest checkpoint: the model is the same to "
-    "the bit as if nothing had "
-    "happened, for any number of threads.  A folder that holds a run is never written over.",
+    "(SIGTERM, a lost terminal) finishes the step, saves it and ends with status 8; a second "
+    "one ends at once.  --resume goes on after that, and after a crash from the newest "
+    "checkpoint: the model is the same to the bit as if nothing had happened, for any number "
+    "of threads.  A folder that holds a run is never written over.",
     examples, groups, sizeof(struct pretrain_args), run_pretrain
 };

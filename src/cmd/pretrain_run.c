@@ -5,6 +5,7 @@
 #include "run/run.h"
 
 #include <inttypes.h>
+#include <signal.h>
 
 enum { LOST_MAX = 16 };
 
@@ -145,7 +146,7 @@ static bool take_steps(struct going *g, struct err *err)
 {
     struct step_stats s;
     while (trainer_step_number(g->t) < g->p->recipe.run.steps) {
-        if (*g->stop)
+        if (*g->stop || ferror(stdout))   /* nobody sees it any more: a lost terminal, a pipe */
             return stop_here(g, err);
         if (!trainer_step(g->t, &s, err) || !pretrain_line_step(&g->line, &s, err)
             || !check_finite(g, &s, err) || !sample_all(g, err) || !trainer_save_due(g->t, err))
@@ -173,6 +174,7 @@ static bool finish(struct going *g, struct err *err)
 bool pretrain_run(struct pretrain *p, struct err *err)
 {
     struct going g = { .p = p, .stop = interrupt_catch() };
+    signal(SIGPIPE, SIG_IGN);             /* the state is saved first */
     struct trainer_options o = { .resume = p->args->resume, .roof_flops = p->roof.flops };
     if (!trainer_open(&g.t, &p->recipe, &o, err))
         return false;

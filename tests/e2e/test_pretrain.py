@@ -2,7 +2,9 @@
 of, to the last bit of the model."""
 import hashlib
 import json
+import os
 import pathlib
+import pty
 import random
 import signal
 import subprocess
@@ -211,6 +213,19 @@ def stopped(root, out, how, after):
     return p.returncode, said
 
 
+def hang_up(root, out, after):
+    """A run in a terminal that goes away once `after` steps were shown; its exit status."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(root)
+        os.execv(KEXA, [KEXA, "pretrain", "tiny.recipe", "--out", out, "--json"])
+    seen = b""
+    while b'"step":%d,' % after not in seen:
+        seen += os.read(terminal, 4096)
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def test_stops(root):
     status, said = stopped(root, "ctrl-c", signal.SIGINT, 6)
     expect(status == 8 and "--resume" in said, f"Ctrl-C: {said.strip()}")
@@ -222,6 +237,18 @@ def test_stops(root):
     expect(model_sum(root, "ctrl-c") == model_sum(root, "one")
            and step_lines(root, "ctrl-c") == step_lines(root, "one"),
            "stopped and gone on: the same model, the same log")
+    p = subprocess.Popen([KEXA, "pretrain", "tiny.recipe", "--out", "pipe", "--json"], cwd=root,
+                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    while '"step":5,' not in p.stdout.readline():
+        pass
+    p.stdout.close()
+    for out, status in (("hung-up", hang_up(root, "hung-up", 5)), ("pipe", p.wait(60))):
+        saved = max(int(c.name[5:13]) for c in (root / out / "checkpoints").iterdir())
+        expect(status == 3 and saved in (5, 6, 7), f"{out}: nobody reads it: saved at {saved}")
+        run(root, out, "--resume")
+        expect(model_sum(root, out) == model_sum(root, "one")
+               and step_lines(root, out) == step_lines(root, "one"),
+               "and it goes on: the same model, the same log")
     status, _ = stopped(root, "killed", signal.SIGKILL, 6)
     expect(status == -signal.SIGKILL, "killed")
     run(root, "killed", "--resume")
