@@ -129,6 +129,31 @@ static void lse_is_log_sum(struct tester *t)
     t_near(t, lse, want, bound, 200, "lse");
 }
 
+/* Values of every size, zeros and -0 among them: so are the sums that the weights divide. */
+static void values_of_any_size(struct tester *t)
+{
+    struct problem p = { .seed = 5, .out_stride = 2 * 64 };
+    struct attn_rows *a = &p.rows;
+    float v[40 * 64];
+    p.rows = (struct attn_rows){ .kv_type = KV_F32, .q_stride = 2 * 64, .kv_stride = 64 * 4,
+                                 .ring = UINT64_MAX, .n_rows = 40, .n_q = 2, .hd = 64,
+                                 .scale = 0.125f };
+    t_case(t, "values of any size");
+    for (size_t i = 0; i < 40 * 64; i++) {
+        int power = (int)(i % 64) * 4 - 140;      /* by column, some of them alike */
+        v[i] = i % 64 == 7 ? 0 : i % 64 == 9 ? -0.0f : ldexpf(t_normal(t), power);
+    }
+    a->q = t_floats(t, 40 * 2 * 64, 0, FILL_RANDOM);
+    a->k = make_kv(t, &p, 0);
+    a->v = v;
+    float *out = t_bytes(t, 40 * 2 * 64 * sizeof *out, 0);
+    float *want = t_bytes(t, 40 * 2 * 64 * sizeof *want, 0);
+    want_rows(t, want, &p);
+    t->k->attn_rows_fwd(out, p.out_stride, a);
+    t_same(t, out, want, 40 * 2 * 64, "out");
+    t_end(t);
+}
+
 /* A NaN in one key reaches the rows and heads that see it, and their lse, and no others. */
 static void nan_shows(struct tester *t)
 {
@@ -162,5 +187,6 @@ void check_attn_tiles(struct tester *t)
 {
     many_problems(t);
     lse_is_log_sum(t);
+    values_of_any_size(t);
     nan_shows(t);
 }

@@ -273,7 +273,8 @@ INLINE __m512 weights(float *p, float max, uint64_t seen, int n, bool all)
 
 /*
  * From the scores of 16 queries with n vectors of keys, the first of them at key j, to weights, and
- * to the factors c of the sums before.
+ * to the factors c of the sums before: 1 for a query that sees none of these keys, 0 before the
+ * first key.
  */
 INLINE void weigh(float *p, float c[BATCH], struct batch *b, const struct view *w, size_t j, int n,
                   bool all)
@@ -288,7 +289,6 @@ INLINE void weigh(float *p, float c[BATCH], struct batch *b, const struct view *
     __mmask16 later = _mm512_cmp_ps_mask(old, _mm512_set1_ps(-INFINITY), _CMP_NEQ_UQ);
     __mmask16 any = (__mmask16)(lanes_x16(w->i1) & ~lanes_x16(w->i0));
     __m512 factor = _mm512_maskz_mov_ps(later, exp_f32_x16(_mm512_sub_ps(old, max)));
-    factor = _mm512_mask_mov_ps(_mm512_set1_ps(1), any, factor);
     _mm512_store_ps(c, factor);
     __m512 sum = _mm512_load_ps(b->sum);
     _mm512_store_ps(b->sum, _mm512_mask_fmadd_ps(sum, any, factor, tree_x16(part)));
