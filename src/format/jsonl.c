@@ -1,6 +1,7 @@
 #include "format/jsonl.h"
 
 #include "format/json_file.h"
+#include "format/json_flat.h"
 #include "format/lines_in.h"
 
 #include <sys/stat.h>
@@ -13,6 +14,7 @@ struct jsonl {
     struct bytes map;                     /* of a file that is no JSONL */
     json_t *object;
     struct buf name;                      /* "FILE, line N" */
+    struct buf room;                      /* for a string */
     bool bad_line;                        /* the last failure was a line's */
     uint64_t total, before;               /* bytes of all files; of those already closed */
 };
@@ -32,6 +34,7 @@ void jsonl_close(struct jsonl *j)
     json_decref(j->object);
     buf_release(&j->files);
     buf_release(&j->name);
+    buf_release(&j->room);
     mem_give(j);
 }
 
@@ -90,7 +93,11 @@ static bool read_line(struct jsonl *j, struct bytes line, struct jsonl_record *r
     if (!buf_ok(&j->name, err))
         return false;
     json_decref(j->object);
-    j->object = json_load_record(line, j->name.at, err);
+    j->object = json_load_flat(line, &j->room);
+    if (!buf_ok(&j->room, err))
+        return false;
+    if (!j->object)
+        j->object = json_load_record(line, j->name.at, err);
     if (!j->object)
         return false;
     const json_t *text = json_object_get(j->object, "text");
