@@ -10,21 +10,33 @@ struct sublayer_task {
     unsigned classes;                     /* that the sublayer's weights want */
 };
 
+/* Rows [begin, end) of the stream x, normed or as they are, in the classes that are wanted. */
+static void begin_rows(const struct sublayer_task *t, const float *x, size_t begin, size_t end)
+{
+    const struct model *m = t->s->m;
+    const struct acts_buf *z = &t->s->ws->z;
+    size_t hidden = m->plan.hidden, at = begin * hidden, rows = end - begin;
+    float eps = (float)m->plan.eps;
+    if (m->plan.norms & NORM_PRE && t->classes == 1u << CLASS_BF16) {
+        m->kern->rmsnorm_fwd_bf16(z->b16 + at, x, t->gain, rows, hidden, eps);
+        return;
+    }
+    if (m->plan.norms & NORM_PRE)
+        m->kern->rmsnorm_fwd(z->f32 + at, x, t->gain, rows, hidden, eps);
+    else
+        memcpy(z->f32 + at, x, rows * hidden * sizeof *x);
+    acts_round(m, z, begin, end, hidden, t->classes);
+}
+
 static void begin_range(void *arg, size_t begin, size_t end, int worker)
 {
     const struct sublayer_task *t = arg;
-    const struct model *m = t->s->m;
-    size_t hidden = m->plan.hidden, at = begin * hidden, n = (end - begin) * hidden;
+    size_t at = begin * t->s->m->plan.hidden, n = (end - begin) * t->s->m->plan.hidden;
     const float *x = t->s->ws->x + at;
-    float *z = t->s->ws->z.f32 + at;
     (void)worker;
     if (t->keep)
         memcpy(t->keep + at, x, n * sizeof *x);
-    if (m->plan.norms & NORM_PRE)
-        m->kern->rmsnorm_fwd(z, x, t->gain, end - begin, hidden, (float)m->plan.eps);
-    else
-        memcpy(z, x, n * sizeof *x);
-    acts_round(m, &t->s->ws->z, begin, end, hidden, t->classes);
+    begin_rows(t, x, begin, end);
 }
 
 /* What a sublayer reads, into ws.z: the stream normed, or as it is. */
@@ -287,8 +299,8 @@ void ffn_forward(const struct step *s, uint32_t layer)
 static unsigned ffn_classes(const struct model *m, const struct layer_weights *w)
 {
     const struct weight *dense[] = { &w->gate, &w->up };
-    const struct weight *sparse[] = { w->gate_e, w->up_e, &w->gate_s, &w->up_s };
-    return w->gate_e ? acts_classes(m, sparse, 4) : acts_classes(m, dense, 2);
+    const struct weight *sparse[] = { w->gate_e, w->up_e, &w->gate_s, &w->up_s, &w->router };
+    return w->gate_e ? acts_classes(m, sparse, 5) : acts_classes(m, dense, 2);
 }
 
 void ffn_in(const struct step *s, uint32_t layer)
