@@ -213,6 +213,10 @@ static bool check_utf8(const char *where, struct bytes text, struct err *err)
 bool train_recipe_read(struct train_recipe *r, const char *file, struct bytes text,
                        struct err *err)
 {
+    if (text.len >= 3 && !memcmp(text.at, "\xef\xbb\xbf", 3)) {   /* a byte order mark */
+        text.at += 3;
+        text.len -= 3;
+    }
     char *copy = mem_copy_text((const char *)text.at, text.len);
     char *name = mem_copy_text(file, strlen(file));
     mem_give(r->file);
