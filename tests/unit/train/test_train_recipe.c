@@ -41,7 +41,8 @@ static void test_values(void)
 {
     struct train_recipe r;
     struct err err = { 0 };
-    EXPECTF(resolve_text(&r, "\xef\xbb\xbf# all\r\n[model]\r\n  size = 3m   # a dial\r\nexperts=4\n\n"
+    EXPECTF(resolve_text(&r, "\xef\xbb\xbf# all\r\n[model]\r\n  size = 3m   # a dial\r\n"
+                         "experts=4\n\n"
                          "[ data ]\ntokenizer = \"my # folder\"\n"
                          "source = a weight=2 epochs=4\nsource = \"b c\" epochs=0.5\nsource = d\n"
                          "[optimizer]\nkind = adamw\nlr = 1e-3\n"
