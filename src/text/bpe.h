@@ -9,10 +9,11 @@
  * O(n log n).
  *
  * Ranks come from a list of merges, or from the scores of the tokens themselves (spm.h).
- * Four things make it fast, and none changes the ids: words are merged one by one where no
+ * Five things make it fast, and none changes the ids: words are merged one by one where no
  * merge crosses them, or before those that do (bpe_stages.c); a word met again comes from a
- * cache (bpe_cache.h); merging starts from characters where they must come about first
- * (bpe_start.c); and runs of symbols that nothing joins are merged apart (bpe_cuts.c).  Each
+ * cache (bpe_cache.h); the merges of words are in a small table (bpe_ranks.h); merging starts
+ * from characters where they must come about first (bpe_start.c); and runs of symbols that
+ * nothing joins are merged apart (bpe_cuts.c).  Each
  * is used only where the list of merges shows that it is exact.
  *
  * A character without a token is a loose symbol, MAX_VOCAB + code point, until merging is
