@@ -204,7 +204,7 @@ static bool set_flush(bool on)
 }
 
 #ifdef __SANITIZE_ADDRESS__
-size_t t_stride = 7;
+size_t t_stride = 13;
 #else
 size_t t_stride = 1;
 #endif
