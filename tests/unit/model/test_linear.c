@@ -4,6 +4,8 @@
 
 #include "kern/kern.h"
 
+#include <stdlib.h>
+
 enum { K = 96, TYPES = 3, ROWS_MOST = 2060, WIDE = 600, PART = ROWS_MOST * WIDE };
 
 static const enum qtype_id types[TYPES] = { QT_F32, QT_BF16, QT_Q8_0 };
@@ -50,8 +52,22 @@ static void rig_release(struct rig *r)
     void *all[] = { r->x.f32, r->x.q, r->x.d, r->x.sum, r->x.b16, r->y, r->want };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         mem_give(all[i]);
-    for (int i = 0; i < TYPES; i++)
+    for (int i = 0; i < TYPES; i++) {
         mem_give((void *)r->w[i].data);
+        free((void *)r->w[i].packed_y);
+    }
+}
+
+/* The bf16 weight packed too, where this CPU multiplies that. */
+static void pack(struct rig *r)
+{
+    struct weight *w = &r->w[1];
+    if (!r->m.kern->gemm_bf16_packed)
+        return;
+    uint8_t *to = aligned_alloc(64, gemm_packed_bytes(w->rows, K));
+    check(to);
+    r->m.kern->gemm_bf16_pack_y(to, w->data, w->row_bytes, w->rows, K);
+    w->packed_y = to;
 }
 
 /* All three products of `rows` tokens in one list beside one call of each kernel. */
@@ -81,18 +97,31 @@ static void compare(struct rig *r, size_t rows, int n_threads)
     pool_close(r->m.pool);
 }
 
-static void test_blocks(void)
+static void compare_blocks(bool packed)
 {
-    static const size_t rows[] = { 0, 1, 63, 64, 513, ROWS_MOST };
+    static const size_t rows[] = { 0, 1, 15, 16, 63, 64, 513, ROWS_MOST };
     struct rig r;
     rig_init(&r);
+    if (packed)
+        pack(&r);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         for (int threads = 1; threads <= 3; threads++)
             compare(&r, rows[i], threads);
     rig_release(&r);
 }
 
+static void test_blocks(void)
+{
+    compare_blocks(false);
+}
+
+static void test_packed(void)
+{
+    compare_blocks(true);
+}
+
 const struct test tests[] = {
     { "blocks", test_blocks },
+    { "packed weights", test_packed },
     { NULL, NULL }
 };

@@ -4,6 +4,8 @@
 
 #include "kern/kern.h"
 
+#include <stdlib.h>
+
 enum { JOBS = 7, ROWS = 530, COLS = 150 };
 
 /* q, k and v of one input, three experts (one without tokens), and a frozen matrix. */
@@ -86,6 +88,7 @@ static void rig_release(struct rig *r)
     for (size_t i = 0; i < JOBS; i++) {
         struct linear_bwd_job *j = &r->job[i];
         mem_give((void *)r->w[i].data);
+        free((void *)r->w[i].packed_dx);
         mem_give((void *)j->dy);
         mem_give((void *)j->x.f32);
         mem_give((void *)j->x.bf16);
@@ -120,7 +123,34 @@ static bool same(const float *a, const float *b, size_t n)
     return memcmp(a, b, n * sizeof *a) == 0;
 }
 
-static void compare(bool half)
+/* Weights packed too, where this CPU multiplies that. */
+static void pack(struct rig *r)
+{
+    for (size_t i = 0; r->m.kern->gemm_bf16_packed && i < JOBS; i++) {
+        struct weight *w = &r->w[i];
+        uint8_t *to = aligned_alloc(64, gemm_packed_bytes(w->rows, COLS));
+        check(to);
+        r->m.kern->gemm_bf16_pack_dx(to, w->data, w->row_bytes, w->rows, COLS);
+        w->packed_dx = to;
+    }
+}
+
+/* dy16 made beforehand, and nothing left of dy. */
+static void round_first(struct rig *r)
+{
+    for (size_t i = 0; i < JOBS; i++) {
+        struct linear_bwd_job *j = &r->job[i];
+        size_t n = j->w->rows;
+        for (size_t t = 0; t < j->rows; t++)
+            r->m.kern->round_bf16(j->dy16 + t * n, j->dy + t * j->dy_stride, n);
+        memset((float *)j->dy, 0xff, j->rows * j->dy_stride * sizeof *j->dy);
+        j->rounded = true;
+    }
+}
+
+typedef void prepare_fn(struct rig *r);
+
+static void compare(bool half, prepare_fn *prepare)
 {
     struct rig want;
     rig_init(&want, half, 1);
@@ -131,6 +161,8 @@ static void compare(bool half)
     for (int threads = 1; threads <= 3; threads++) {
         struct rig got;
         rig_init(&got, half, threads);
+        if (prepare)
+            prepare(&got);
         linear_bwd_run(&got.m, got.job, JOBS);
         for (size_t i = 0; i < JOBS; i++) {
             const struct linear_bwd_job *g = &got.job[i], *w = &want.job[i];
@@ -147,12 +179,22 @@ static void compare(bool half)
 
 static void test_f32(void)
 {
-    compare(false);
+    compare(false, NULL);
 }
 
 static void test_bf16(void)
 {
-    compare(true);
+    compare(true, NULL);
+}
+
+static void test_packed(void)
+{
+    compare(true, pack);
+}
+
+static void test_rounded(void)
+{
+    compare(true, round_first);
 }
 
 /* An f32 class weight in a model of bf16 ones is multiplied in f32. */
@@ -177,6 +219,8 @@ static void test_f32_class(void)
 const struct test tests[] = {
     { "f32", test_f32 },
     { "bf16", test_bf16 },
+    { "packed weights", test_packed },
+    { "rounded before", test_rounded },
     { "f32 class", test_f32_class },
     { NULL, NULL }
 };
