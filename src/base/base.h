@@ -24,5 +24,6 @@
 #include "base/rng.h"
 #include "base/progress.h"
 #include "base/sysinfo.h"
+#include "base/stack.h"
 
 #endif

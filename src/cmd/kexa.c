@@ -173,13 +173,15 @@ int main(int argc, char **argv)
     hold_standard_streams();
     signal(SIGPIPE, quit_quietly);
     signal(SIGBUS, quit_on_lost_file);
+    struct err err;
     int status = 0;
+    if (!stack_reserve(&err))
+        return report(&err);
     if (argc < 2)
         print_overview(stdout);
     else
         status = find_and_run(argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        struct err err;
         fail_errno(&err, ERR_IO, "cannot write to standard output");
         status = report(&err);
     }

@@ -208,9 +208,11 @@ def bad_calls():
     check("a description to run", ["run", "-m", huge, "a"])
     least = next(m for m in range(4, 1000, 2)
                  if run([plain, "--version"], m << 20).returncode == 0)
-    for mib in range(least, least + 8, 2):
-        check(f"address space of {mib} MiB", logits(gguf), binary=plain, may_work=True,
-              limit_bytes=mib << 20)
+    for kib in range(least << 10, (least + 8) << 10, 256):
+        check(f"address space of {kib} KiB", logits(gguf), binary=plain, may_work=True,
+              limit_bytes=kib << 10)
+    check("a small stack", ["-c", f"ulimit -s 1024; exec {plain} --version"], "ulimit -s",
+          binary="/bin/sh")
     real = os.environ.get("KEXA_MODEL")
     if real:
         check("a model that does not fit", ["run", "-m", real, "a"], binary=plain,
