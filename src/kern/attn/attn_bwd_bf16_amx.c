@@ -19,9 +19,9 @@
  *     P, dS                        vectors of 16 keys; both turned for the next step
  *     dV += P^T dout, dK += dS^T Q, dQ += dS K
  * dK and dV of the block stay in L2; so that their sums are not loaded and stored for each block
- * of queries, the operands of up to SLOTS tiles of queries wait for each other.  dQ goes to
- * its place.  Queries come from far away once for
- * each block of keys, rows of 4 to 8 lines with large gaps, so the next ones are fetched ahead.
+ * of queries, the operands of up to SLOTS tiles of queries wait for each other.  dQ goes to its
+ * place.  Queries come from far away once for each block of keys, rows of 4 to 8 lines with large
+ * gaps, so the next ones are fetched ahead.
  * At hd 64 the tiles take 640 cycles and the exponentials about 800; at hd 128 the tiles
  * lead.
  */
@@ -241,10 +241,10 @@ static void score_pair(const struct work *w, struct pair *pair, size_t qt, size_
                             .b = w->keys.k_along[kt * w->steps].bytes, .zero = true };
     pair->qt = qt;
     pair->kt = kt;
-    sum_2x2(&sum, pair->s, sizeof *pair->s * T);
+    sum_2x2(&sum, pair->s, sizeof *pair->s * T, false);
     sum.a = (const uint8_t *)(w->queries.dout + qt * T * w->wide);
     sum.b = w->keys.v_along[kt * w->steps].bytes;
-    sum_2x2(&sum, pair->dp, sizeof *pair->dp * T);
+    sum_2x2(&sum, pair->dp, sizeof *pair->dp * T, false);
 }
 
 /* The tiles of keys in the block that tile qt of queries sees. */
@@ -312,7 +312,7 @@ static void add_to_queries(struct work *w, size_t qt, struct range r)
         memcpy(dq + q * stride, to + q * a->q_stride, a->hd * sizeof *dq);
     for (size_t s = 0; s < w->steps; s++) {
         sum.b = w->keys.k_across[s * w->tiles + r.begin].bytes;
-        sum_2x2(&sum, dq + s * T, stride * sizeof *dq);
+        sum_2x2(&sum, dq + s * T, stride * sizeof *dq, false);
     }
     for (size_t q = 0; !whole && q < n; q++)
         memcpy(to + q * a->q_stride, dq + q * stride, a->hd * sizeof *dq);

@@ -74,7 +74,7 @@ static void pack_all(uint8_t *to, const struct operand *o, const uint8_t *p, siz
 static void run_tiles(const struct tile_sum *s, float *c, size_t stride, size_t r)
 {
     if (r > TILE_ROWS)
-        stream_2x2(s, c, stride * sizeof *c);
+        sum_2x2(s, c, stride * sizeof *c, true);
     else
         sum_1x2(s, c, stride * sizeof *c);
 }

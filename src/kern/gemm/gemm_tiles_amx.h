@@ -73,23 +73,15 @@ static inline void sums_end(float *c, size_t c_bytes, bool two)
     }
 }
 
-/* c[32][32] = or += A B, c's rows c_bytes apart. */
-static inline void sum_2x2(const struct tile_sum *s, float *c, size_t c_bytes)
+/* c[32][32] = or += A B, c's rows c_bytes apart.  stream: B is read once in a while, and not to
+ * be kept in the first cache. */
+static inline __attribute__((always_inline)) void sum_2x2(const struct tile_sum *s, float *c,
+                                                          size_t c_bytes, bool stream)
 {
     const uint8_t *a = s->a, *b = s->b;
     sums_begin(s->zero, c, c_bytes, true);
     for (size_t i = 0; i < s->steps; i++, a += s->a_step, b += STEP_BYTES)
-        step_2x2(a, s->a_row, b, false);
-    sums_end(c, c_bytes, true);
-}
-
-/* As sum_2x2 where B is read once in a while, and not to be kept in the first cache. */
-static inline void stream_2x2(const struct tile_sum *s, float *c, size_t c_bytes)
-{
-    const uint8_t *a = s->a, *b = s->b;
-    sums_begin(s->zero, c, c_bytes, true);
-    for (size_t i = 0; i < s->steps; i++, a += s->a_step, b += STEP_BYTES)
-        step_2x2(a, s->a_row, b, true);
+        step_2x2(a, s->a_row, b, stream);
     sums_end(c, c_bytes, true);
 }
 

@@ -12,19 +12,15 @@ static float *from(float *p, size_t at)
     return p ? p + at : NULL;
 }
 
-static struct acts_buf acts_from(const struct acts_buf *x, size_t row, size_t k, float *scratch)
-{
-    return (struct acts_buf){ .f32 = or_scratch(x->f32, row * k, scratch),
-                              .b16 = x->b16 ? x->b16 + row * k : NULL };
-}
-
 /* What both workspaces have. */
 static struct workspace rows_from(const struct band *b, const struct workspace *ws)
 {
     const struct plan *p = &b->t->m->plan;
     struct workspace v = *ws;
     v.x += b->row * p->hidden;
-    v.z = acts_from(&ws->z, b->row, p->hidden, b->scratch->z);
+    v.z = acts_from(&ws->z, b->row * p->hidden);
+    if (!v.z.f32)
+        v.z.f32 = b->scratch->z;
     v.t = b->scratch->t;
     for (uint32_t i = 0; i < p->n_ropes; i++) {
         v.cs[i] += b->row * (p->rope[i].dims / 2);
@@ -41,7 +37,7 @@ static struct workspace attn_from(const struct band *b, const struct workspace *
     v.q += b->row * q;
     v.k += b->row * kv;
     v.v += b->row * kv;
-    v.mix = acts_from(&ws->mix, b->row, q, NULL);
+    v.mix = acts_from(&ws->mix, b->row * q);
     return v;
 }
 
@@ -79,8 +75,8 @@ static struct kept_gates gates_from(const struct band *b, const struct kept_gate
 {
     const struct layer_plan *l = &b->t->m->plan.layer[b->layer];
     size_t width = l->sparse ? l->shared_ffn : l->ffn;
-    return (struct kept_gates){ .gate = acts_from(&g->gate, b->row, width, NULL),
-                                .up = acts_from(&g->up, b->row, width, NULL) };
+    return (struct kept_gates){ .gate = acts_from(&g->gate, b->row * width),
+                                .up = acts_from(&g->up, b->row * width) };
 }
 
 static struct tape_grads grads_from(const struct band *b, const struct tape_grads *d)
@@ -99,7 +95,7 @@ static struct tape_grads grads_from(const struct band *b, const struct tape_grad
     v.mix += b->row * q;
     v.gate = from(d->gate, b->row * width);
     v.up = from(d->up, b->row * width);
-    v.act = acts_from(&d->act, b->row, width, NULL);
+    v.act = acts_from(&d->act, b->row * width);
     v.router_z = from(d->router_z, at);
     v.t16 = d->t16 ? d->t16 + at : NULL;
     v.in16 = NULL;                        /* several widths: in16_of() in layer_bwd.c */

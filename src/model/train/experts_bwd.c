@@ -47,8 +47,8 @@ static void pair_gates_backward(const struct pairs *b, size_t width)
     const struct workspace *ws = &t->ffn[b->k->layer];
     const struct kept_gates *kept = &t->gates[b->k->layer];
     struct scratch *s = b->s;
-    struct acts_buf gate = pairs_from(&kept->pair_gate, b->p * width);
-    struct acts_buf up = pairs_from(&kept->pair_up, b->p * width);
+    struct acts_buf gate = acts_from(&kept->pair_gate, b->p * width);
+    struct acts_buf up = acts_from(&kept->pair_up, b->p * width);
     struct gate_bwd g = {
         .gate = &gate, .up = &up, .da = s->dact, .dgate = s->gate, .dup = s->up,
         .dgate16 = s->in16, .dup16 = s->in16 + b->n * width, .a = s->act, .mixing = ws->mixing,

@@ -96,8 +96,8 @@ static void expert_forward(const struct layer_task *k, size_t e, size_t p, size_
     struct scratch *s = &t->scratch[worker];
     size_t hidden = m->plan.hidden, width = down->cols;
     const struct kept_gates *kept = &t->gates[k->layer];
-    struct acts_buf kept_gate = pairs_from(&kept->pair_gate, p * width);
-    struct acts_buf kept_up = pairs_from(&kept->pair_up, p * width);
+    struct acts_buf kept_gate = acts_from(&kept->pair_gate, p * width);
+    struct acts_buf kept_up = acts_from(&kept->pair_up, p * width);
     float *gate = kept_gate.f32 ? kept_gate.f32 : s->gate, *up = kept_up.f32 ? kept_up.f32 : s->up;
     struct acts z = acts_at(&s->pair_z, 0, hidden);
     gather_inputs(t, k->layer, &s->pair_z, p, n);

@@ -66,7 +66,8 @@ struct tape_grads {
 struct scratch {
     float *z, *t, *out;                   /* [hidden] */
     struct acts_buf act;                  /* [widest FFN] */
-    float *gate, *up, *dact;              /* the same; dact: act's gradient */
+    float *gate, *up;                     /* the same; backward in class f32: gradients of pairs */
+    float *dact;                          /* gradient of act */
     struct acts_buf pair_z;               /* gathered inputs, [hidden] */
     bf16 *t16, *in16;                     /* [hidden]; [2 expert FFN], class bf16 */
     float *row;                           /* [4][widest FFN]: of one row */
@@ -96,8 +97,8 @@ struct tape {
     uint64_t n_bytes;
 };
 
-/* What is kept, from element `at` on; NULL stays NULL. */
-static inline struct acts_buf pairs_from(const struct acts_buf *x, size_t at)
+/* What is kept of activations, from element `at` on; NULL stays NULL. */
+static inline struct acts_buf acts_from(const struct acts_buf *x, size_t at)
 {
     return (struct acts_buf){ .f32 = x->f32 ? x->f32 + at : NULL,
                               .b16 = x->b16 ? x->b16 + at : NULL };
