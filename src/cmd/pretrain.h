@@ -32,7 +32,7 @@ struct pretrain {
 
 bool pretrain_print_plan(const struct pretrain *p, struct err *err);
 
-/* Refuses sources that end before the run does. */
+/* Refuses sources that are missing, end before the run does, or have nothing to learn. */
 bool pretrain_check_data(const struct pretrain *p, struct err *err);
 
 /* Refuses prompts that are empty or too long for samples. */

@@ -166,6 +166,17 @@ static void put_sources(struct buf *out, const struct pretrain *p, struct loader
                    "fewer steps\n", left / train_recipe_rows(&p->recipe));
 }
 
+/* Whether any document has a token after its first, to be told from it. */
+static bool has_targets(const struct loader *l, const struct pretrain *p)
+{
+    for (size_t i = 0; i < p->recipe.data.n_sources; i++) {
+        struct loader_source_info s = loader_source_info(l, i);
+        if (s.n_tokens > s.n_docs)
+            return true;
+    }
+    return false;
+}
+
 bool pretrain_check_data(const struct pretrain *p, struct err *err)
 {
     struct loader *l = NULL;
@@ -174,13 +185,15 @@ bool pretrain_check_data(const struct pretrain *p, struct err *err)
         if (!file_exists(p->recipe.data.source[i].path))
             return fail(err, ERR_IO, "%s: data.source %s is not there; `kexa data pack --out` "
                         "makes it", p->recipe.file, p->recipe.data.source[i].path);
-    for (size_t i = 0; i < p->recipe.data.n_sources; i++)
-        if (p->recipe.data.source[i].epochs == 0)
-            return true;                  /* without end */
     if (!loader_of(&l, p, err))
         return false;
+    bool learns = has_targets(l, p);
     left = loader_rows_left(l) / rows;
     loader_close(l);
+    if (!learns)
+        return fail(err, ERR_LIMIT, "%s: every document of the sources is a single token, so there "
+                    "is no next one to learn; pack longer texts, or with `kexa data pack --eos`",
+                    p->recipe.file);
     return left >= p->recipe.run.steps
            || fail(err, ERR_LIMIT, "%s: the sources with their epochs last for %" PRIu64 " steps "
                    "of %" PRIu64 " rows, but run.steps is %" PRIu64 "; add text or epochs, or take "

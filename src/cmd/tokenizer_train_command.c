@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct train_args {
     const char *out, *extend;
@@ -111,7 +112,10 @@ static bool train(const struct train_args *a, const struct operands *rest,
     if (extend)
         o.n_keep = a->keep == OPT_UNSET ? tokenizer_info(extend).n_merges : (uint32_t)a->keep;
     struct tokenizer *t = tokenizer_train(&o, &report, err);
+    bool made = t && !file_is_dir(a->out);
     bool ok = t && make_folder(a->out, err) && tokenizer_save_hf(t, a->out, err);
+    if (!ok && made)
+        rmdir(a->out);                    /* empty, or it stays */
     tokenizer_close(t);
     if (ok)
         say_result(&report, a->out);

@@ -37,14 +37,12 @@ static size_t moments_of(enum param_group g, size_t n)
 /* Totals first, then with memory in hand the same walk gives it out. */
 struct layout {
     struct params *ps;                    /* NULL: only counts */
-    struct weights *grads;
     bool bf16, muon, tied;
     bool packs;                           /* this CPU multiplies packed weights */
     size_t n, n_master, n_grad, n_moments, n_bf16, n_packed;
     uint64_t n_weights;
     bf16 *compute;
     uint8_t *packed;
-    bool ok;
 };
 
 static bool rounds(const struct layout *l, const struct weight_row *row)
@@ -76,7 +74,7 @@ static void give_memory(struct layout *l, const struct weight_row *row, struct p
         p->master[i] = 1;
 }
 
-/* The weight reads the master, or its rounded copy. */
+/* The weight reads the master, or its rounded copy, packed too where products take it so. */
 static void point_at(struct weight *w, const struct param *p)
 {
     w->packed_y = p->packed_y;

@@ -145,6 +145,16 @@ def test_refusals(root):
     said = kexa("pretrain", "bad.recipe", status=4, cwd=root)
     expect(f"line {last + 1} is not UTF-8" in said, f"Latin-1: {said.strip()}")
     kexa("pretrain", "tiny.recipe", "-n", "--threads", 1024, cwd=root)      # ends soon
+    (root / "letters").mkdir()
+    for i in range(30):
+        (root / f"letters/{i}.txt").write_text("a")
+    kexa("data", "pack", "--tokenizer", root / "tok", "--out", root / "shards/letters",
+         root / "letters")
+    (root / "letters.recipe").write_text(RECIPE.replace("source = shards/a weight=2\n", "")
+                                         .replace("shards/b", "shards/letters"))
+    said = kexa("pretrain", "letters.recipe", "--set", "data.heldout_rows=0", "--out", "new",
+                status=6, cwd=root)
+    expect("single token" in said and "--eos" in said, f"nothing to learn: {said.strip()}")
     expect(not (root / "new").exists(), "what is refused makes no folder")
     said = kexa("pretrain", status=2)
     expect("--explain" in said, "without a recipe it says where the keys are")

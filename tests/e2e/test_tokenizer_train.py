@@ -8,6 +8,8 @@ GGUF, and its chat template, run by jinja2, what kexa's chat format writes.
 """
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,8 +26,15 @@ N_STRINGS = int(os.environ.get("KEXA_FUZZ_STRINGS", "20000"))
 WORDS = tk.EXAONE_MOE.replace(r"(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+", r"(?:\p{L}\p{M}*)+")
 
 
-def kexa(*args, status=0):
-    done = subprocess.run([KEXA, *args], capture_output=True, text=True, timeout=600, check=False)
+def small_files():
+    """As a full disk: no file grows beyond 40 bytes."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40))
+
+
+def kexa(*args, status=0, **options):
+    done = subprocess.run([KEXA, *args], capture_output=True, text=True, timeout=600, check=False,
+                          **options)
     if done.returncode != status:
         print(" ".join(args), "gave", done.returncode, done.stderr)
     assert done.returncode == status
@@ -164,6 +173,9 @@ def check_refusals(folder):
             ("no tokenizer", ["-o", out, "--extend", CORPUS, CORPUS], 4, "sample.jsonl")]:
         says = kexa("tokenizer", "train", *args, status=status).stderr
         ok &= convert.expect(what, words in says and not os.path.exists(out), says)
+    full = kexa("tokenizer", "train", "--vocab", "2000", "-o", out, CORPUS, status=3,
+                preexec_fn=small_files).stderr
+    ok &= convert.expect("full disk", "cannot write" in full and not os.path.exists(out), full)
     says = kexa("tokenizer", "bake", status=2).stderr
     return ok & convert.expect("family", "tokenizer train, tokenizer stats" in says, says)
 
