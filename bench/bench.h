@@ -74,13 +74,14 @@ static inline float *bench_floats(size_t n)
  * roof_fma. */
 static inline double bench_roof(const struct kernels *k, bool tiles, double seconds)
 {
-    static _Alignas(64) bf16 one[2][ROOF_STEPS * ROOF_TILE];
+    static struct roof_tiles one;
     static float acc[ROOF_TILE];
     size_t rounds = k == kern_get(CPU_C) ? 20 : 2000;
+    roof_tiles_fill(&one);
     double start = bench_now(), done = 0, s = 0;
     while (s < seconds) {
         if (tiles)
-            k->roof_bf16(acc, one[0], one[1], rounds);
+            k->roof_bf16(acc, &one, &one, rounds);
         else
             k->roof_fma(acc, 0.5f, 1, rounds);
         done += (double)rounds * (tiles ? 2.0 * ROOF_TILE * 32 : 2.0 * ROOF_LANES);

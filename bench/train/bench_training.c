@@ -25,6 +25,7 @@ struct bench {
     struct optimizer o;
     struct tape *tape;
     struct batch b;
+    struct roof_tiles roof;
     struct train_flops flops;
     size_t passes;
     bool in_bf16;
@@ -46,12 +47,11 @@ static struct timing now(void)
 static void roof_range(void *arg, size_t begin, size_t end, int worker)
 {
     const struct bench *b = arg;
-    static _Thread_local bf16 x[ROOF_STEPS * ROOF_TILE], w[ROOF_STEPS * ROOF_TILE];
     static _Thread_local float acc[ROOF_TILE], lanes[ROOF_LANES];
     (void)worker;
     for (size_t i = begin; i < end; i++)
         if (b->in_bf16)
-            b->m.kern->roof_bf16(acc, x, w, 4096);
+            b->m.kern->roof_bf16(acc, &b->roof, &b->roof, 65536);
         else
             b->m.kern->roof_fma(lanes, 0.5f, 1.0f, 65536);
 }
@@ -63,7 +63,7 @@ static struct timing roof(struct bench *b, double *flops)
     struct timing t0 = now();
     pool_run(b->m.pool, n, 1, roof_range, b);
     struct timing t1 = now();
-    *flops = (double)n * (b->in_bf16 ? 4096.0 * 65536 : 65536.0 * 2 * ROOF_LANES);
+    *flops = (double)n * (b->in_bf16 ? 65536.0 * 65536 : 65536.0 * 2 * ROOF_LANES);
     return (struct timing){ t1.wall - t0.wall, t1.cpu - t0.cpu };
 }
 
@@ -161,6 +161,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }
+    roof_tiles_fill(&b.roof);
     double work = 0, loss = step(&b, 1);
     for (size_t i = 0; i < n; i++) {
         r[i] = roof(&b, &work);

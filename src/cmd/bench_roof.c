@@ -42,6 +42,7 @@ enum { WORDS = 32 << 20, PIECES = 64, PIECE = WORDS / PIECES, FMA_ROUNDS = 1 << 
 struct task {
     const struct kernels *k;
     uint64_t *words;
+    struct roof_tiles tiles;
     uint64_t sums[PIECES];                /* so that no work can be left out */
 };
 
@@ -88,11 +89,10 @@ static void int8_range(void *arg, size_t begin, size_t end, int worker)
 static void bf16_range(void *arg, size_t begin, size_t end, int worker)
 {
     struct task *t = arg;
-    static const bf16 w[ROOF_STEPS * ROOF_TILE] = { 0x3f80, 0xbf80 };
     float acc[ROOF_TILE] = { 0 };
     (void)worker;
     for (size_t i = begin; i < end; i++) {
-        t->k->roof_bf16(acc, w, w, BF16_ROUNDS);
+        t->k->roof_bf16(acc, &t->tiles, &t->tiles, BF16_ROUNDS);
         t->sums[i] = (uint64_t)fabsf(acc[i]);
     }
 }
@@ -128,6 +128,7 @@ bool bench_roof_measure(struct bench_roof *out, const struct model *m, size_t re
     struct bench_time int8 = repeat(m, int8_range, &t, n, reps);
     struct bench_time in_tiles = { 1, 0 };
     bool tiles = m->kern == kern_get(CPU_AMX);
+    roof_tiles_fill(&t.tiles);
     if (tiles)
         in_tiles = repeat(m, bf16_range, &t, n, reps);
     *out = (struct bench_roof){

@@ -8,7 +8,7 @@ struct work {
     const struct kernels *k;
     bool bf16;
     size_t rounds;
-    uint16_t words[2][ROOF_STEPS * ROOF_TILE];
+    const struct roof_tiles *tiles;
     float *sums;                          /* [pieces], so that no work can be left out */
 };
 
@@ -19,7 +19,7 @@ static void work_range(void *arg, size_t begin, size_t end, int worker)
     (void)worker;
     for (size_t i = begin; i < end; i++) {
         if (w->bf16)
-            w->k->roof_bf16(acc, w->words[0], w->words[1], w->rounds);
+            w->k->roof_bf16(acc, w->tiles, w->tiles, w->rounds);
         else
             w->k->roof_fma(acc, 0.5f, 1, w->rounds);
         w->sums[i] = acc[i % ROOF_LANES];
@@ -70,6 +70,8 @@ bool train_roof_measure(struct train_roof *out, enum recipe_dtype dtype, int n_t
     enum cpu_level level = cpu_level_chosen();
     int n_cpus = n_threads < sys_cpus() ? n_threads : sys_cpus();   /* more do not add speed */
     size_t n = (size_t)n_cpus * PIECES;
+    static struct roof_tiles tiles;
+    roof_tiles_fill(&tiles);
     struct pool *pool = pool_open(n_cpus, err);
     struct work *w = pool ? mem_take(1, sizeof *w) : NULL;
     float *sums = w ? mem_take(n, sizeof *sums) : NULL;
@@ -77,8 +79,7 @@ bool train_roof_measure(struct train_roof *out, enum recipe_dtype dtype, int n_t
         w->k = kern_get(level);
         w->bf16 = dtype == TRAIN_BF16;
         w->sums = sums;
-        for (size_t i = 0; i < ROOF_STEPS * ROOF_TILE; i++)
-            w->words[0][i] = w->words[1][i] = i % 2 ? 0x3c00 : 0xbc00;   /* +-2^-7 */
+        w->tiles = &tiles;
         *out = (struct train_roof){ measure(w, pool, n), unit_of(level, w->bf16) };
     } else if (pool) {
         fail(err, ERR_MEMORY, "out of memory for measuring the roof");

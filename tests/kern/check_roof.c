@@ -64,25 +64,25 @@ void check_roof_bf16(struct tester *t)
     enum { N = ROOF_STEPS * ROOF_TILE };
     for (size_t rounds = 0; rounds < 12; rounds += 5) {
         t_case(t, "rounds=%zu", rounds);
-        bf16 *a = t_bytes(t, N * 2, 2), *b = t_bytes(t, N * 2, 2);
+        struct roof_tiles *a = t_bytes(t, sizeof *a, 64), *b = t_bytes(t, sizeof *b, 64);
         float *acc = t_floats(t, ROOF_TILE, 1, FILL_EXACT), *start = t_copy(t, acc, ROOF_TILE);
         for (size_t i = 0; i < N; i++) {
-            a[i] = f32_to_bf16((float)((int)t_below(t, 9) - 4));
-            b[i] = f32_to_bf16((float)((int)t_below(t, 9) - 4) / 2);
+            a->at[i] = f32_to_bf16((float)((int)t_below(t, 9) - 4));
+            b->at[i] = f32_to_bf16((float)((int)t_below(t, 9) - 4) / 2);
         }
         t->k->roof_bf16(acc, a, b, rounds);
         for (size_t i = 0; i < ROOF_TILE; i++) {
             double want = (double)start[i], none = 0;
             for (size_t r = 0; r < rounds; r++)
                 for (size_t k = 0; k < 32; k++)
-                    want += (double)bf16_to_f32(a[r % ROOF_STEPS * ROOF_TILE + i / 32 * 32 + k])
-                            * (double)bf16_to_f32(b[r % ROOF_STEPS * ROOF_TILE + i % 32 / 16 * 512
+                    want += (double)bf16_to_f32(a->at[r % ROOF_STEPS * ROOF_TILE + i / 32 * 32 + k])
+                            * (double)bf16_to_f32(b->at[r % ROOF_STEPS * ROOF_TILE + i % 32 / 16 * 512
                                                     + k / 2 * 32 + i % 16 * 2 + k % 2]);
             t_near(t, acc + i, &want, &none, 1, "sums");
         }
         for (size_t i = 0; i < N; i++) {
-            a[i] = f32_to_bf16(t_normal(t));
-            b[i] = f32_to_bf16(t_normal(t));
+            a->at[i] = f32_to_bf16(t_normal(t));
+            b->at[i] = f32_to_bf16(t_normal(t));
         }
         float *same = t_copy(t, acc, ROOF_TILE);
         t->k->roof_bf16(acc, a, b, rounds);

@@ -5,7 +5,8 @@
 #include "kern/gemm/tiles_amx.h"
 
 /* Two by two tiles of sums, four loads from the first cache for four products. */
-void roof_bf16_amx(float *acc, const bf16 *a, const bf16 *b, size_t rounds)
+void roof_bf16_amx(float *acc, const struct roof_tiles *a, const struct roof_tiles *b,
+                      size_t rounds)
 {
     tiles_configure(32);
     TILE_LOAD(0, acc, 128);
@@ -13,7 +14,7 @@ void roof_bf16_amx(float *acc, const bf16 *a, const bf16 *b, size_t rounds)
     TILE_LOAD(2, acc + 512, 128);
     TILE_LOAD(3, acc + 528, 128);
     for (size_t r = 0; r < rounds; r++) {
-        const bf16 *x = a + r % ROOF_STEPS * ROOF_TILE, *w = b + r % ROOF_STEPS * ROOF_TILE;
+        const bf16 *x = a->at + r % ROOF_STEPS * ROOF_TILE, *w = b->at + r % ROOF_STEPS * ROOF_TILE;
         TILE_LOAD(6, w, 64);
         TILE_LOAD(4, x, 64);
         TILE_DOT(0, 4, 6);

@@ -99,13 +99,14 @@ static inline void bf16_step(float *acc, const bf16 *a, const bf16 *b)
                                                      _mm256_add_ps(e[i], o[i])));
 }
 
-void roof_bf16_avx2(float *acc, const bf16 *a, const bf16 *b, size_t rounds)
+void roof_bf16_avx2(float *acc, const struct roof_tiles *a, const struct roof_tiles *b,
+                       size_t rounds)
 {
     for (size_t r = 0; r < rounds; r++)
         for (size_t j = 0; j < 32; j += 8)
             for (size_t i = 0; i < 32; i += BF16_ROWS)
-                bf16_step(acc + 32 * i + j, a + r % ROOF_STEPS * ROOF_TILE + 32 * i,
-                          b + r % ROOF_STEPS * ROOF_TILE + j / 16 * 512 + j % 16 * 2);
+                bf16_step(acc + 32 * i + j, a->at + r % ROOF_STEPS * ROOF_TILE + 32 * i,
+                          b->at + r % ROOF_STEPS * ROOF_TILE + j / 16 * 512 + j % 16 * 2);
 }
 
 #endif
