@@ -112,9 +112,9 @@ FORMAT_TESTS := $(filter $(BUILD)/tests/unit/format/%,$(TESTS))
 $(FORMAT_TESTS): $(BUILD)/tests/unit/format/gguf_build.o $(BUILD)/tests/unit/format/scratch.o \
     $(BUILD)/tests/fuzz/walk.o $(BUILD)/tests/fuzz/gguf_copy.o
 
-# The tests of training make files too.
+# The tests of training and of folders make files too.
 TRAIN_TESTS := $(filter $(BUILD)/tests/unit/train/%,$(TESTS))
-$(TRAIN_TESTS): $(BUILD)/tests/unit/format/scratch.o
+$(TRAIN_TESTS) $(BUILD)/tests/unit/test_folder: $(BUILD)/tests/unit/format/scratch.o
 
 # What tests/e2e/test_report.py drives; it has its own main.
 $(BUILD)/tests/unit/train/write_run: $(BUILD)/tests/unit/train/write_run.o $(BUILD)/libkexa.a

@@ -6,6 +6,7 @@
  *   arena    memory by lifetime        map     text -> u32
  *   pool     threads                   clock   monotonic time
  *   file_map read-only mapped files    rng     counter-based random numbers
+ *   file_out files complete or not at all  folder  made with all above them
  *   progress bars on stderr            sysinfo memory and CPU limits of this machine
  *   nearest  word to a mistyped one
  */
@@ -20,6 +21,7 @@
 #include "base/pool.h"
 #include "base/file_map.h"
 #include "base/file_out.h"
+#include "base/folder.h"
 #include "base/nearest.h"
 #include "base/rng.h"
 #include "base/progress.h"

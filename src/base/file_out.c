@@ -102,17 +102,6 @@ void file_out_drop(struct file_out *f)
     *f = (struct file_out){ 0 };
 }
 
-void folder_remove(const char *folder)
-{
-    DIR *d = opendir(folder);
-    for (const struct dirent *e; d && (e = readdir(d)); )
-        if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
-            unlinkat(dirfd(d), e->d_name, 0);
-    if (d)
-        closedir(d);
-    rmdir(folder);
-}
-
 /* Whether a name ends as ours of an unfinished file do, and that process can no longer write it.
  * Under this process's own number it is an earlier process's. */
 static bool is_left_over(const char *name)

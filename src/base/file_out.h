@@ -38,9 +38,6 @@ void file_out_drop(struct file_out *f);   /* removes it; a zeroed struct is fine
  * folders NAME.part-PID of plain files.  Not while this process writes there itself. */
 void file_out_clean(const char *folder);
 
-/* Removes a folder of plain files; one with more in it stays. */
-void folder_remove(const char *folder);
-
 /* A whole small file at once. */
 bool file_write(const char *path, const void *data, size_t n_bytes, struct err *err);
 

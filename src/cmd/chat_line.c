@@ -1,6 +1,5 @@
 #include "cmd/chat_line.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <histedit.h>
 #include <langinfo.h>
@@ -23,19 +22,6 @@ struct chat_line {
 
 /* ---- the history file ---------------------------------------------------------------- */
 
-/* Makes every folder above the file. */
-static bool make_folders(char *path)
-{
-    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = 0;
-        int failed = mkdir(path, 0700);
-        *slash = '/';
-        if (failed && errno != EEXIST)
-            return false;
-    }
-    return true;
-}
-
 static void open_history(struct chat_line *l)
 {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
@@ -48,7 +34,8 @@ static void open_history(struct chat_line *l)
                      home);
     history(l->history, &e, H_SETSIZE, MOST_HISTORY);
     history(l->history, &e, H_SETUNIQUE, 1);
-    if (n < 0 || (size_t)n >= sizeof l->history_path || !make_folders(l->history_path)) {
+    if (n < 0 || (size_t)n >= sizeof l->history_path
+        || !folder_make_above(l->history_path, 0700, NULL)) {
         l->history_path[0] = 0;
         return;
     }

@@ -2,12 +2,10 @@
 #include "cmd/commands.h"
 #include "cmd/pull_fetch.h"
 
-#include <errno.h>
 #include <fnmatch.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 struct pull_args {
@@ -171,20 +169,6 @@ static void close_listing(struct listing *l)
     json_decref(l->info);
 }
 
-/* Every folder on the way to a path. */
-static bool make_folders(const char *path, struct err *err)
-{
-    char part[4200];
-    for (const char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
-        int n = snprintf(part, sizeof part, "%.*s", (int)(at - path), path);
-        if (n < 0 || (size_t)n >= sizeof part)
-            return fail(err, ERR_USAGE, "the path %.60s... is too long", path);
-        if (mkdir(part, 0777) != 0 && errno != EEXIST)
-            return fail_errno(err, ERR_IO, "%s: cannot make the folder", part);
-    }
-    return true;
-}
-
 /* What is still to come must fit on the disk. */
 static bool check_room(const struct listing *l, const char *folder, uint64_t *total,
                        struct err *err)
@@ -221,7 +205,7 @@ static bool fetch_all(struct pull *p, const struct listing *l, struct err *err)
     bool ok = true;
     for (size_t i = 0; ok && i < l->n; i++) {
         bool kept = false;
-        ok = make_folders(l->file[i].path, err) && pull_one(p, &l->file[i], &kept, err);
+        ok = folder_make_above(l->file[i].path, 0777, err) && pull_one(p, &l->file[i], &kept, err);
         if (ok)
             fprintf(stderr, "kexa: %s %s%s\n", kept ? "kept" : "got", l->name[i],
                     l->file[i].sha256 || l->file[i].git_sha1 ? "" : " (the hub has no checksum)");
@@ -256,8 +240,8 @@ static bool pull_model(struct pull *p, const struct pull_args *a, const char *mo
     if (ok && a->list)
         print_list(&l);
     else if (ok)
-        ok = make_folders(l.file[0].path, err) && check_room(&l, folder, &p->total_bytes, err)
-             && fetch_all(p, &l, err)
+        ok = folder_make(folder, 0777, NULL, err)
+             && check_room(&l, folder, &p->total_bytes, err) && fetch_all(p, &l, err)
              && print_result(a, &l, model, folder, p->total_bytes, err);
     close_listing(&l);
     return ok;

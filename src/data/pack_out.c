@@ -2,21 +2,9 @@
 #include "data/manifest.h"
 #include "text/text.h"
 
-#include <errno.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- shards -------------------------------------------------------------------------- */
-
-static bool make_folder(struct pack_out *w, struct err *err)
-{
-    const char *out = w->o->out;
-    w->made_folder = mkdir(out, 0777) == 0;
-    if (w->made_folder || (errno == EEXIST && file_is_dir(out)))
-        return true;
-    return fail_errno(err, errno == EEXIST ? ERR_USAGE : ERR_IO, "%s: cannot make this folder",
-                      out);
-}
 
 bool pack_out_begin(struct pack_out *w, const struct pack_options *o, struct err *err)
 {
@@ -29,7 +17,7 @@ bool pack_out_begin(struct pack_out *w, const struct pack_options *o, struct err
     if (ok && file_exists(path.at))
         ok = fail(err, ERR_USAGE, "%s holds packed text already; remove it or name another folder",
                   o->out);
-    ok = ok && make_folder(w, err);
+    ok = ok && folder_make(o->out, 0777, &w->n_made, err);
     buf_release(&path);
     return ok;
 }
@@ -95,8 +83,7 @@ void pack_out_drop(struct pack_out *w)
         shard_writer_drop(&w->train[i]);
     shard_writer_drop(&w->held);
     mem_give(w->train);
-    if (w->made_folder)
-        rmdir(w->o->out);                 /* fails, as it should, once there is a file */
+    folder_unmake(w->o->out, w->n_made);  /* not, once there is a file in it */
     *w = (struct pack_out){ 0 };
 }
 

@@ -12,7 +12,7 @@ struct pack_out {
     size_t n_train, cap;
     bool train_open, held_open;
     struct shard_writer held;
-    bool made_folder;
+    size_t n_made;                        /* folders, for folder_unmake() */
 };
 
 /* ERR_USAGE if the folder holds a finished pack already. */

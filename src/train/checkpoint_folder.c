@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 bool checkpoint_folder_init(struct checkpoint_folder *f, const char *out_dir, struct err *err)
@@ -18,18 +17,9 @@ bool checkpoint_folder_init(struct checkpoint_folder *f, const char *out_dir, st
                    sizeof f->path);
 }
 
-static bool make_one(const char *path, struct err *err)
-{
-    return mkdir(path, 0777) == 0 || (errno == EEXIST && file_is_dir(path))
-           || fail_errno(err, ERR_IO, "%s: cannot make the folder", path);
-}
-
 bool checkpoint_folder_make(const struct checkpoint_folder *f, struct err *err)
 {
-    struct checkpoint_folder above = *f;
-    char *slash = strrchr(above.path, '/');
-    *slash = 0;
-    return (slash == above.path || make_one(above.path, err)) && make_one(f->path, err);
+    return folder_make(f->path, 0777, NULL, err);
 }
 
 bool checkpoint_folder_file(const struct checkpoint_folder *f, uint64_t step, char *path,

@@ -13,7 +13,7 @@ struct checkpoint_folder {
 /* Only makes the path; too long a name is refused. */
 bool checkpoint_folder_init(struct checkpoint_folder *f, const char *out_dir, struct err *err);
 
-/* Makes the folder and the one it lies in. */
+/* Makes the folder and those above it. */
 bool checkpoint_folder_make(const struct checkpoint_folder *f, struct err *err);
 
 /* OUT/checkpoints/step-NNNNNNNN.kxc; false when it does not fit in cap bytes. */

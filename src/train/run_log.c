@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
@@ -90,8 +89,8 @@ bool run_log_open(struct run_log *l, const char *out_dir, uint64_t step, struct 
 {
     struct buf path = { 0 };
     *l = (struct run_log){ .fd = -1 };
-    if (mkdir(out_dir, 0777) != 0 && (errno != EEXIST || !file_is_dir(out_dir)))
-        return fail_errno(err, ERR_IO, "%s: cannot make the folder", out_dir);
+    if (!folder_make(out_dir, 0777, NULL, err))
+        return false;
     buf_printf(&path, "%s/log.jsonl", out_dir);
     bool ok = buf_ok(&path, err);
     l->path = path.at;

@@ -1,9 +1,7 @@
 #include "train/tensorboard.h"
 #include "text/text.h"
 
-#include <errno.h>
 #include <math.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -124,12 +122,6 @@ static bool write_beginning(struct tensorboard *t, uint64_t step, struct err *er
 
 /* ---- the file ------------------------------------------------------------------------ */
 
-static bool make_folder(const char *path, struct err *err)
-{
-    return mkdir(path, 0777) == 0 || (errno == EEXIST && file_is_dir(path))
-           || fail_errno(err, ERR_IO, "%s: cannot make the folder", path);
-}
-
 static bool open_file(struct tensorboard *t, const char *folder, struct err *err)
 {
     char host[256] = "host";
@@ -149,7 +141,7 @@ bool tensorboard_open(struct tensorboard *t, const char *out_dir, uint64_t step,
     struct buf folder = { 0 };
     *t = (struct tensorboard){ 0 };
     buf_printf(&folder, "%s/tb", out_dir);
-    bool ok = buf_ok(&folder, err) && make_folder(out_dir, err) && make_folder(folder.at, err)
+    bool ok = buf_ok(&folder, err) && folder_make(folder.at, 0777, NULL, err)
               && open_file(t, folder.at, err) && write_beginning(t, step, err);
     buf_release(&folder);
     if (!ok)

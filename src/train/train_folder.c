@@ -2,9 +2,6 @@
 #include "train/checkpoint_folder.h"
 #include "train/recipe_keys.h"
 
-#include <errno.h>
-#include <sys/stat.h>
-
 static bool path_in(struct buf *out, const struct train_recipe *r, const char *name,
                     struct err *err)
 {
@@ -13,25 +10,6 @@ static bool path_in(struct buf *out, const struct train_recipe *r, const char *n
                     "gives it too", r->file);
     buf_printf(out, "%s/%s", r->run.out, name);
     return buf_ok(out, err);
-}
-
-static bool make_folders(const char *path, struct err *err)
-{
-    char *copy = mem_copy_text(path, strlen(path));
-    if (!copy)
-        return fail(err, ERR_MEMORY, "out of memory for a path");
-    bool ok = true;
-    for (char *p = copy; ok && *p; ) {
-        p += strspn(p, "/");
-        p += strcspn(p, "/");
-        char was = *p;
-        *p = 0;
-        if (mkdir(copy, 0777) && (errno != EEXIST || !file_is_dir(copy)))
-            ok = fail_errno(err, ERR_IO, "cannot make the folder %s", copy);
-        *p = was;
-    }
-    mem_give(copy);
-    return ok;
 }
 
 bool train_folder_check_new(const struct train_recipe *r, struct err *err)
@@ -51,7 +29,7 @@ bool train_folder_check_new(const struct train_recipe *r, struct err *err)
 bool train_folder_make(const struct train_recipe *r, struct err *err)
 {
     struct buf path = { 0 };
-    bool ok = path_in(&path, r, "", err) && make_folders(r->run.out, err);
+    bool ok = path_in(&path, r, "", err) && folder_make(r->run.out, 0777, NULL, err);
     buf_release(&path);
     return ok;
 }

@@ -353,12 +353,18 @@ def test_failures(folder):
     ok &= refused("GGUF to GGUF", 2, "GGUF file already", folder + "/m.gguf", out + ".gguf")
     ok &= refused("size", 2, "--split-max-size 5Q", src, out + ".gguf", "--split-max-size", "5Q")
     ok &= refused("type", 2, "--type", src, out + ".gguf", "--type", "bf16")
-    ok &= refused("no folder there", 3, "none/x", folder + "/m.gguf", folder + "/none/x")
+    ok &= refused("full disk, a folder in a new one", 3, "cannot write", folder + "/m.gguf",
+                  folder + "/none/x", limit_bytes=1000000)
+    ok &= refused("below a file", 2, "/m.gguf is no folder", folder + "/m.gguf",
+                  folder + "/m.gguf/x")
     with open(src + "/tokenizer.json", "w") as f:
         f.write("{}")
     ok &= refused("tokenizer", 5, "tokenizer.json", src, out + ".gguf")
     tk.train(tk.smollm_split(), 1500, ignore_merges=True).save(src + "/tokenizer.json")
     ok &= refused("whole pieces", 5, "ignore_merges", src, out + ".gguf")
+    convert(folder + "/m.gguf", folder + "/new/y/")
+    ok &= expect("a folder in a new one", os.listdir(folder + "/new") == ["y"] and
+                 os.path.exists(folder + "/new/y/config.json"), os.listdir(folder + "/new"))
     done = convert(src, out + ".gguf", "--no-tokenizer", "--json")
     return ok & expect("without tokenizer", json.loads(done.stdout)["tokenizer"] is False)
 

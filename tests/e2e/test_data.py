@@ -190,6 +190,17 @@ def check_bad(work, tok):
     expect(done.returncode == 2 and b"packed text already" in done.stderr, "no second pack")
 
 
+def check_folders(work, tok):
+    """The folder is made with all above it; a failure takes all of them away again."""
+    kexa("data", "pack", "--tokenizer", tok, "--out", f"{work}/up/on//deep/", work / "few.jsonl")
+    expect("manifest.json" in named(work / "up/on/deep"), "folders in new folders")
+    for out, status, word in ((work / "up/on/way/out", 4, "no UTF-8"),
+                              (work / "bad.txt/x", 2, "bad.txt is no folder")):
+        done = run("data", "pack", "--tokenizer", tok, "--out", out, work / "bad.txt")
+        expect(done.returncode == status and word.encode() in done.stderr, f"{out}: {done.stderr}")
+    expect(named(work / "up/on") == ["deep"], f"nothing left: {named(work / 'up/on')}")
+
+
 def check_shards(work, tok):
     """stats checks sums; an altered, a torn and a strange shard are refused."""
     out = json.loads(kexa("data", "stats", "--context", "64", "--json", work / "t1"))
@@ -273,6 +284,7 @@ def main():
         check_split(work, tok, shards)
         check_folder(work, tok)
         check_bad(work, tok)
+        check_folders(work, tok)
         check_shards(work, tok)
         big = check_batches(work, tok, shards)
         check_stops(work, tok, big)

@@ -156,6 +156,7 @@ def test_refusals(root):
                 status=6, cwd=root)
     expect("single token" in said and "--eos" in said, f"nothing to learn: {said.strip()}")
     expect(not (root / "new").exists(), "what is refused makes no folder")
+    refused(root, "", 2, "bad.recipe is no folder", args=("--out", "bad.recipe/run"))
     said = kexa("pretrain", status=2)
     expect("--explain" in said, "without a recipe it says where the keys are")
 
@@ -198,15 +199,16 @@ def test_run(root):
 
 def test_others(root):
     """Dense, AdamW, cosine, f32, without MTP; the model goes on to one file."""
-    out = run(root, "dense", "--set", "model.experts=0", "--set", "optimizer.kind=adamw", "--set",
-              "schedule.kind=cosine", "--set", "run.dtype=f32", "--set", "model.mtp=0", "--set",
-              "run.steps=3", "--set", "run.sample_every=0", "--set", "data.heldout_rows=0")
+    out = run(root, "new/dense", "--set", "model.experts=0", "--set", "optimizer.kind=adamw",
+              "--set", "schedule.kind=cosine", "--set", "run.dtype=f32", "--set", "model.mtp=0",
+              "--set", "run.steps=3", "--set", "run.sample_every=0", "--set",
+              "data.heldout_rows=0")
     steps = events(out, "step")
     expect(len(steps) == 3 and steps[2]["loss"] < steps[0]["loss"]
            and all(s["heldout_bits_per_byte"] is None and s["mtp"] == 0 for s in steps),
            "a dense model with AdamW in f32, without MTP and evaluation")
-    kexa("convert", root / "dense/final", root / "dense.gguf")
-    plain = kexa("run", "-m", root / "dense/final", "-n", 6, "--temp", 0, "the dog")
+    kexa("convert", root / "new/dense/final", root / "dense.gguf")
+    plain = kexa("run", "-m", root / "new/dense/final", "-n", 6, "--temp", 0, "the dog")
     expect(plain == kexa("run", "-m", root / "dense.gguf", "-n", 6, "--temp", 0, "the dog"),
            "its folder and its GGUF file say the same")
 

@@ -221,9 +221,9 @@ def refusals(root):
 def tokens(root):
     r = pull(root / "gated", "o/gated", token="secret")
     expect(r.returncode == 0 and whole(root / "gated"), "a gated model with a token", r.stderr)
-    r = pull(root / "elsewhere", "o/elsewhere", token="secret")
+    r = pull(root / "new/er/elsewhere//", "o/elsewhere", token="secret")
     there = [s for s in seen if s[0] == "o/elsewhere" and s[4] == ports[1]]
-    expect(r.returncode == 0 and whole(root / "elsewhere") and there, "a redirect", r.stderr)
+    expect(r.returncode == 0 and whole(root / "new/er/elsewhere") and there, "a redirect", r.stderr)
     expect(not any(s[3] for s in there), "the token stays with the hub", str(there))
 
 

@@ -2,10 +2,8 @@
 #include "model/convert/conversion.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *dtype_name(const struct qtype *t)
@@ -67,9 +65,9 @@ static bool is_empty_folder(const char *path)
     return d && n == 0;
 }
 
-/* A new folder beside `path`, which rename() can put in the place of nothing or of an
- * empty folder. */
-static bool take_folder(struct buf *temp, const char *path, struct err *err)
+/* A new folder beside `path`, which rename() can put in the place of nothing or of an empty
+ * folder; *n_made with those above it. */
+static bool take_folder(struct buf *temp, size_t *n_made, const char *path, struct err *err)
 {
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/')
@@ -80,14 +78,15 @@ static bool take_folder(struct buf *temp, const char *path, struct err *err)
     if (!buf_ok(temp, err))
         return false;
     folder_remove(temp->at);              /* an earlier process of this number left it */
-    return mkdir(temp->at, 0777) == 0
-           || fail_errno(err, ERR_IO, "%s: cannot make this folder", temp->at);
+    return folder_make(temp->at, 0777, n_made, err)
+           && (*n_made || fail(err, ERR_USAGE, "%s: is in the way; remove it", temp->at));
 }
 
 static bool into_folder(struct conversion *c, const char *path, struct err *err)
 {
     struct buf temp = { 0 };
-    if (!take_folder(&temp, path, err)) {
+    size_t n_made;
+    if (!take_folder(&temp, &n_made, path, err)) {
         buf_release(&temp);
         return false;
     }
@@ -95,8 +94,10 @@ static bool into_folder(struct conversion *c, const char *path, struct err *err)
     if (ok && rename(temp.at, path) != 0)
         ok = fail_errno(err, ERR_IO, "%s: cannot give the folder its name", path);
     safetensors_writer_release(c->folder);
-    if (!ok)
+    if (!ok) {
         folder_remove(temp.at);
+        folder_unmake(temp.at, n_made);
+    }
     buf_release(&temp);
     return ok;
 }

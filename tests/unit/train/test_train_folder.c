@@ -49,7 +49,7 @@ static void test_new(void)
     train_recipe_release(&r);
     snprintf(under, sizeof under, "%s/under", path);     /* below a file */
     EXPECT(open_recipe(&r, under, "", &err) && !train_folder_make(&r, &err));
-    EXPECTF(err.code == ERR_IO && strstr(err.msg, path), "%s", err.msg);
+    EXPECTF(err.code == ERR_USAGE && strstr(err.msg, path), "%s", err.msg);
     train_recipe_release(&r);
 }
 
