@@ -1,13 +1,12 @@
 /* tokenizer train: text in, a tokenizer folder out. */
 #include "cmd/commands.h"
+#include "cmd/interrupt.h"
 #include "cmd/vocabulary.h"
 #include "format/format.h"
 #include "text/text.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 struct train_args {
@@ -57,12 +56,57 @@ static bool read_weights(const struct opt_list *list, struct language_weight **o
     return true;
 }
 
-static bool make_folder(const char *path, struct err *err)
+/* ---- the folder ---------------------------------------------------------------------- */
+
+static const char *const made_files[] = {
+    "tokenizer.json", "tokenizer_config.json", "generation_config.json"
+};
+enum { N_MADE_FILES = sizeof made_files / sizeof *made_files };
+
+/* Whether a new file can be written there. */
+static bool try_file(const char *path, struct err *err)
 {
-    if (file_is_dir(path))
-        return true;
-    return mkdir(path, 0777) == 0 || fail_errno(err, ERR_IO, "cannot make the folder %s", path);
+    struct file_out f = { 0 };
+    if (file_exists(path))
+        return fail(err, ERR_USAGE, "%s is there already; remove it or name another folder", path);
+    bool ok = file_out_begin(&f, path, err);
+    file_out_drop(&f);
+    return ok;
 }
+
+/* Makes the folder; what would fail after the training fails before it. */
+static bool take_folder(const char *folder, size_t *n_made, struct err *err)
+{
+    struct buf path = { 0 };
+    if (!folder_make(folder, 0777, n_made, err))
+        return false;
+    bool ok = true;
+    for (size_t i = 0; ok && i < N_MADE_FILES; i++) {
+        buf_clear(&path);
+        buf_printf(&path, "%s/%s", folder, made_files[i]);
+        ok = buf_ok(&path, err) && try_file(path.at, err);
+    }
+    buf_release(&path);
+    if (!ok)
+        folder_unmake(folder, *n_made);
+    return ok;
+}
+
+/* After a failure: none of the files was there before. */
+static void leave_folder(const char *folder, size_t n_made)
+{
+    struct buf path = { 0 };
+    for (size_t i = 0; i < N_MADE_FILES; i++) {
+        buf_clear(&path);
+        buf_printf(&path, "%s/%s", folder, made_files[i]);
+        if (path.at && !path.failed)
+            unlink(path.at);
+    }
+    buf_release(&path);
+    folder_unmake(folder, n_made);
+}
+
+/* ---- the report ---------------------------------------------------------------------- */
 
 static void say_read(const char *stage, const struct train_read *r, double share)
 {
@@ -96,11 +140,14 @@ static void say_result(const struct train_report *r, const char *out)
             100.0 * r->n_superwords / r->n_ids);
 }
 
+/* ---- the command --------------------------------------------------------------------- */
+
 static bool train(const struct train_args *a, const struct operands *rest,
                   const struct language_weight *weights, const struct tokenizer *extend,
                   struct err *err)
 {
     struct train_report report;
+    size_t n_made;
     struct train_options o = {
         .source = { .paths = (const char *const *)rest->at, .n_paths = (size_t)rest->n,
                     .weights = weights, .n_weights = a->weights.n, .held_out = a->held_out / 100 },
@@ -108,14 +155,16 @@ static bool train(const struct train_args *a, const struct operands *rest,
         .lines = a->lines, .max_words = (unsigned)a->words, .least = (uint64_t)a->least,
         .special = a->special.at, .n_special = a->special.n, .extend = extend,
         .max_bytes = (size_t)a->memory << 20,
-        .n_threads = a->threads == OPT_UNSET ? sys_cpus() : (int)a->threads };
+        .n_threads = a->threads == OPT_UNSET ? sys_cpus() : (int)a->threads,
+        .stop = interrupt_catch() };
     if (extend)
         o.n_keep = a->keep == OPT_UNSET ? tokenizer_info(extend).n_merges : (uint32_t)a->keep;
+    if (!take_folder(a->out, &n_made, err))
+        return false;
     struct tokenizer *t = tokenizer_train(&o, &report, err);
-    bool made = t && !file_is_dir(a->out);
-    bool ok = t && make_folder(a->out, err) && tokenizer_save_hf(t, a->out, err);
-    if (!ok && made)
-        rmdir(a->out);                    /* empty, or it stays */
+    bool ok = t && tokenizer_save_hf(t, a->out, err);
+    if (!ok)
+        leave_folder(a->out, n_made);
     tokenizer_close(t);
     if (ok)
         say_result(&report, a->out);
@@ -133,8 +182,6 @@ static bool run_train(const void *args, const struct operands *rest, struct err 
         return fail(err, ERR_USAGE, "--keep says how many merges of --extend to keep; give both");
     if (a->lines && a->superwords == 0)
         return fail(err, ERR_USAGE, "--lines is about stage two, and --superwords 0 leaves it out");
-    if (file_exists(a->out) && !file_is_dir(a->out))
-        return fail(err, ERR_USAGE, "-o %s is a file; the tokenizer is a folder", a->out);
     bool ok = read_weights(&a->weights, &weights, err) &&
               (!a->extend || vocabulary_open(&extend, a->extend, err)) &&
               train(a, rest, weights, extend.t, err);
@@ -145,7 +192,8 @@ static bool run_train(const void *args, const struct operands *rest, struct err 
 
 #define AT(field) offsetof(struct train_args, field)
 static const struct opt train_opts[] = {
-    O_TEXT("out", 'o', AT(out), NULL, "FOLDER", "where to write the tokenizer"),
+    O_TEXT("out", 'o', AT(out), NULL, "FOLDER",
+           "the folder for the tokenizer; made if it is not there; no file in it is replaced"),
     O_INT("vocab", 'v', AT(vocab), 274, 1 << 22, "65536", "N",
           "tokens in all, the special ones and the 256 bytes included"),
     O_FLOAT("superwords", 0, AT(superwords), 0, 1, "0.5", "SHARE",

@@ -119,19 +119,11 @@ static double fraction_of(struct bytes text, uint64_t seed)
     return (double)(hash_bytes(text, seed) >> 11) * 0x1p-53;
 }
 
-static bool check_utf8(const struct jsonl_record *r, struct err *err)
-{
-    size_t good = r->object ? r->text.len : bytes_utf8(r->text);
-    return good == r->text.len
-           || fail(err, ERR_FORMAT, "%s: no UTF-8: byte %zu is %#04x", r->path, good,
-                   r->text.at[good]);
-}
-
 static bool add_doc(struct pack_docs *d, struct pack_batch *b, const struct jsonl_record *r,
                     struct err *err)
 {
     size_t source = 0, path_len = strlen(r->path) + 1;
-    if (!check_utf8(r, err) || !find_source(d, r, &source, err))
+    if (!jsonl_check_utf8(r, err) || !find_source(d, r, &source, err))
         return false;
     struct pack_doc *doc = &b->doc[b->n];
     bool same_path = b->n && !strcmp(b->paths.at + doc[-1].path_at, r->path);

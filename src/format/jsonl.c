@@ -56,6 +56,14 @@ struct jsonl *jsonl_open(const char *path, struct err *err)
     return j;
 }
 
+bool jsonl_check_utf8(const struct jsonl_record *r, struct err *err)
+{
+    size_t good = r->object ? r->text.len : bytes_utf8(r->text);
+    return good == r->text.len
+           || fail(err, ERR_FORMAT, "%s: no UTF-8: byte %zu is %#04x", r->path, good,
+                   r->text.at[good]);
+}
+
 bool jsonl_can_go_on(const struct jsonl *j)
 {
     return j->bad_line;

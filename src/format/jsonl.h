@@ -43,6 +43,9 @@ bool jsonl_next(struct jsonl *j, struct jsonl_record *r, struct err *err);
 /* After a failure: only one line was at fault, and jsonl_next() goes on behind it. */
 bool jsonl_can_go_on(const struct jsonl *j);
 
+/* ERR_FORMAT, with the file and the place of the byte, where the text is no UTF-8. */
+bool jsonl_check_utf8(const struct jsonl_record *r, struct err *err);
+
 /* For a progress bar: bytes of the files, compressed as they are, and how many were read. */
 uint64_t jsonl_total_bytes(const struct jsonl *j);
 uint64_t jsonl_read_bytes(const struct jsonl *j);

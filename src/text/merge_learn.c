@@ -447,9 +447,8 @@ bool merge_learn(struct spans *s, struct learnt *l, struct merge_rules rules,
     while (ok && more && learnt_ids(l) < rules.n_ids) {
         int64_t pair = pair_table_pop(&k.pairs, k.level);
         if (pair != NO_PAIR) {
-            ok = apply(&k, (uint32_t)pair, err);
-            if (progress)
-                progress(arg, learnt_ids(l));
+            ok = apply(&k, (uint32_t)pair, err)
+                 && (!progress || progress(arg, learnt_ids(l), err));
         }
         more = pair != NO_PAIR || k.level > rules.least;
         if (ok && more && (pair == NO_PAIR || pairs_too_big(&k)))

@@ -44,7 +44,8 @@ struct merge_rules {
     size_t max_bytes;                     /* of memory for pairs, about */
 };
 
-typedef void merge_progress_fn(void *arg, uint32_t n_ids);
+/* Called after each merge; false: learning ends with the failure it put into err. */
+typedef bool merge_progress_fn(void *arg, uint32_t n_ids, struct err *err);
 
 /* Learns until there are enough ids or no pair is left; the caller sees which by
  * learnt_ids().  The sequences end closed up, one slot for each token. */

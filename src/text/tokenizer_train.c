@@ -117,6 +117,12 @@ static bool tables_full(const struct trainer *t, struct err *err)
     return false;
 }
 
+static bool go_on(const struct trainer *t, struct err *err)
+{
+    return !t->o->stop || !*t->o->stop
+           || fail(err, ERR_CANCELLED, "stopped; no tokenizer was made");
+}
+
 /* Reads all of the source; *over: the tables grew too large, after that share of the bytes. */
 static bool read_all(struct trainer *t, struct train_read *read, double *over, struct err *err)
 {
@@ -141,7 +147,7 @@ static bool read_all(struct trainer *t, struct train_read *read, double *over, s
         pool_run(t->pool, COUNT_SHARDS, 1, fill_shards, t);
         *read = train_reader_state(r);
         progress_at(&t->progress, read->read_bytes);
-        ok = !tables_full(t, err);
+        ok = !tables_full(t, err) && go_on(t, err);
         if (tables_need(t) > t->max_tables)
             *over = (double)read->read_bytes / (double)(read->total_bytes + 1);
     }
@@ -178,9 +184,11 @@ static bool fill_tables(struct trainer *t, enum piece_kind kind, struct train_re
     return true;
 }
 
-static void show_ids(void *arg, uint32_t n_ids)
+static bool after_merge(void *arg, uint32_t n_ids, struct err *err)
 {
-    progress_at(arg, n_ids);
+    struct trainer *t = arg;
+    progress_at(&t->progress, n_ids);
+    return go_on(t, err);
 }
 
 static bool learn(struct trainer *t, uint32_t n_ids, unsigned max_words, struct err *err)
@@ -193,7 +201,7 @@ static bool learn(struct trainer *t, uint32_t n_ids, unsigned max_words, struct 
         .max_bytes = left > t->o->max_bytes / 4 ? left * 3 / 4 : t->o->max_bytes / 8 };
     progress_begin(&t->progress, max_words > 1 ? "learning superwords" : "learning words",
                    "tokens", n_ids);
-    bool ok = merge_learn(&t->spans, &t->learnt, rules, show_ids, &t->progress, err);
+    bool ok = merge_learn(&t->spans, &t->learnt, rules, after_merge, t, err);
     progress_end(&t->progress);
     t->report->learn_ns[max_words > 1] = now_ns() - start;
     if (ok && learnt_ids(&t->learnt) < n_ids)

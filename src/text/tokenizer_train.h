@@ -32,6 +32,7 @@ struct train_options {
     uint32_t n_keep;
     size_t max_bytes;                     /* of memory, about */
     int n_threads;
+    const volatile int *stop;             /* nonzero: give up, with ERR_CANCELLED; or NULL */
 };
 
 struct train_report {

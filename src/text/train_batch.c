@@ -85,6 +85,8 @@ static bool next_document(struct train_reader *r, bool *end, struct err *err)
             r->closed_bytes += jsonl_total_bytes(r->file[r->at++]);
             continue;
         }
+        if (!jsonl_check_utf8(&doc, err))
+            return false;
         r->weight = weight_of(&r->s, doc.lang);
         if (!doc.text.len || !r->weight)
             continue;

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers as pre, trainers
@@ -27,9 +28,9 @@ WORDS = tk.EXAONE_MOE.replace(r"(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+", r"(?:\p{L}\p
 
 
 def small_files():
-    """As a full disk: no file grows beyond 40 bytes."""
+    """As a full disk: no file grows beyond 1,000 bytes, which one of the three does not need."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
 
 def kexa(*args, status=0, **options):
@@ -175,12 +176,50 @@ def check_refusals(folder):
         ok &= convert.expect(what, words in says and not os.path.exists(out), says)
     full = kexa("tokenizer", "train", "--vocab", "2000", "-o", out, CORPUS, status=3,
                 preexec_fn=small_files).stderr
-    ok &= convert.expect("full disk", "cannot write" in full and not os.path.exists(out), full)
+    ok &= convert.expect("full disk", "tokenizer.json: cannot write" in full and
+                         not os.path.exists(out), full)
+    latin = os.path.join(folder, "latin.txt")
+    with open(latin, "wb") as f:
+        f.write("caf\u00e9 ".encode("latin-1") * 9)
+    says = kexa("tokenizer", "train", "-o", out, latin, status=4).stderr
+    ok &= convert.expect("no UTF-8", "latin.txt: no UTF-8: byte 3 is 0xe9" in says and
+                         not os.path.exists(out), says)
     says = kexa("tokenizer", "bake", status=2).stderr
     return ok & convert.expect("family", "tokenizer train, tokenizer stats" in says, says)
 
 
-CHECKS = [check_plain, check_super, check_lines, check_stats, check_template, check_refusals]
+def check_folders(folder):
+    """What cannot be written to is refused before the text is looked for; nothing is left."""
+    new, none, ok = os.path.join(folder, "new"), os.path.join(folder, "none.txt"), True
+    deep = os.path.join(new, "a", "b")
+    args = ["--vocab", "700", "--superwords", "0"]
+    kexa("tokenizer", "train", "-o", deep + "/", *args, CORPUS)
+    ok &= convert.expect("made with all above it", len(model_of(deep)[1]) == 700)
+    before = os.stat(os.path.join(deep, "tokenizer.json")).st_mtime_ns
+    for what, out, status, words in [
+            ("below a file", CORPUS + "/x/y", 2, CORPUS + " is no folder"),
+            ("a file", CORPUS, 2, CORPUS + ": is there and is no folder"),
+            ("a tokenizer there", deep, 2, "tokenizer.json is there already"),
+            ("no folder can be made", "/proc/kexa/x", 3, "/proc/kexa: cannot make this folder"),
+            ("nothing can be written", "/proc", 3, "cannot write there")]:
+        says = kexa("tokenizer", "train", "-o", out, *args, none, status=status).stderr
+        ok &= convert.expect(what, words in says and none not in says, says)
+    ok &= convert.expect("the tokenizer there", os.stat(
+        os.path.join(deep, "tokenizer.json")).st_mtime_ns == before)
+    out = os.path.join(new, "c", "d")
+    with subprocess.Popen([KEXA, "tokenizer", "train", "-o", out, "-t", "1", CORPUS],
+                          stderr=subprocess.PIPE, text=True) as run:
+        while run.poll() is None and not os.path.exists(out):
+            time.sleep(0.002)
+        run.send_signal(signal.SIGINT)
+        says = run.communicate(timeout=60)[1]
+    ok &= convert.expect("interrupted", run.returncode == 8 and "stopped" in says, says)
+    ok &= convert.expect("interrupted, what is left", os.listdir(new) == ["a"], os.listdir(new))
+    return ok
+
+
+CHECKS = [check_plain, check_super, check_lines, check_stats, check_template, check_refusals,
+          check_folders]
 
 
 def main():

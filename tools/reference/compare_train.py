@@ -54,11 +54,12 @@ def run_package(vocab, files, specials):
 def main():
     kexa, vocab, files = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
     with tempfile.TemporaryDirectory() as folder:
-        first, size = run_kexa(kexa, vocab, files, folder)
-        with open(os.path.join(folder, "tokenizer.json"), encoding="utf-8") as f:
+        once, again = os.path.join(folder, "once"), os.path.join(folder, "again")
+        first, size = run_kexa(kexa, vocab, files, once)
+        with open(os.path.join(once, "tokenizer.json"), encoding="utf-8") as f:
             ours = json.load(f)
         theirs, model = run_package(vocab, files, [t["content"] for t in ours["added_tokens"]])
-        second, _ = run_kexa(kexa, vocab, files, folder)
+        second, _ = run_kexa(kexa, vocab, files, again)
     a, b = ([tuple(m) for m in x["merges"]] for x in (ours["model"], model))
     same = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
     print(f"{size} MB, {vocab} tokens: kexa {first:.1f} and {second:.1f}, tokenizers {theirs:.1f} "

@@ -169,6 +169,31 @@ static void runs_merge_from_the_left(void)
     learnt_release(&l);
 }
 
+static bool five_ids(void *arg, uint32_t n_ids, struct err *err)
+{
+    return n_ids < *(const uint32_t *)arg + 5 || fail(err, ERR_CANCELLED, "enough");
+}
+
+static void ends_when_told(void)
+{
+    static struct corpus c;
+    struct rng r = { 5, 0, 0 };
+    struct learnt l;
+    struct spans s;
+    struct err err = { 0 };
+    EXPECT(learnt_init(&l, 3, &err));
+    make_corpus(&c, &l, &r, 3);
+    spans_of(&c, &s);
+    uint32_t before = learnt_ids(&l);
+    EXPECT(!merge_learn(&s, &l, (struct merge_rules){ .n_ids = 320, .least = 1, .max_words = 2,
+                                                      .max_bytes = 1 << 20 }, five_ids, &before,
+                        &err));
+    EXPECTF(err.code == ERR_CANCELLED && learnt_ids(&l) == before + 5, "%s, %u ids",
+            err.msg, learnt_ids(&l) - before);
+    spans_release(&s);
+    learnt_release(&l);
+}
+
 /* Whatever allocation fails, it says so and gives back what it took. */
 static void survives_no_memory(void)
 {
@@ -199,6 +224,7 @@ const struct test tests[] = {
     { "the definition", learns_what_the_definition_says },
     { "levels", lowers_its_level },
     { "runs", runs_merge_from_the_left },
+    { "stopping", ends_when_told },
     { "no memory", survives_no_memory },
     { 0 }
 };

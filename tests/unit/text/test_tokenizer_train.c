@@ -253,15 +253,33 @@ static void bad_input_is_refused(void)
     EXPECTF(SAYS(&e, ERR_FORMAT, "line 2"), "%s", e.msg);
 }
 
+static void stopping_makes_no_tokenizer(void)
+{
+    volatile int stop = 1;
+    struct err err = { 0 };
+    struct train_report report;
+    const char *path = sample();
+    struct train_options o = options_of(&path, 2000, 0.5);
+    o.stop = &stop;
+    EXPECT(!tokenizer_train(&o, &report, &err) && SAYS(&err, ERR_CANCELLED, "stopped"));
+    EXPECT(report.words.n_documents && !report.n_merges);
+}
+
+/* U+0000 and other controls are text; broken UTF-8 is not. */
 static void odd_bytes_are_trained_on(void)
 {
-    const char text[] = "\xff\xfe\x80 \xff\xfe\x80 \xff\xfe\x80 a\0b a\0b a\0b";
+    const char text[] = "\x01\x02\x7f \x01\x02\x7f \x01\x02\x7f a\0b a\0b a\0b";
     struct tokenizer *t = train_on(scratch_write("odd.txt", text, sizeof text - 1),
-                                   N_SPECIAL + 256 + 3, 0);
+                                   N_SPECIAL + 256 + 5, 0);
     struct ids ids = { 0 };
-    EXPECT(t && tokenizer_encode(t, (struct bytes){ (const uint8_t *)"\xff\xfe\x80", 3 },
+    EXPECT(t && tokenizer_encode(t, (struct bytes){ (const uint8_t *)"\x01\x02\x7f", 3 },
                                  (struct encode_options){ 0 }, &ids, NULL));
     EXPECTF(ids.n == 1, "%zu", ids.n);
+    struct err e = failure_on(scratch_text("latin.txt", "caf\xe9 caf\xe9 caf\xe9"), 300, 0);
+    EXPECTF(SAYS(&e, ERR_FORMAT, "latin.txt", "no UTF-8", "byte 3", "0xe9"), "%s", e.msg);
+    e = failure_on(scratch_text("latin.jsonl", "{\"text\": \"a\"}\n{\"text\": \"\xe9\"}\n"), 300,
+                   0);
+    EXPECTF(SAYS(&e, ERR_FORMAT, "latin.jsonl, line 2"), "%s", e.msg);
     ids_release(&ids);
     tokenizer_close(t);
 }
@@ -488,6 +506,7 @@ const struct test tests[] = {
     { "extend", extending_goes_on_where_training_stopped },
     { "lines", lines_go_on_from_stage_one },
     { "bad input", bad_input_is_refused },
+    { "stopping", stopping_makes_no_tokenizer },
     { "odd bytes", odd_bytes_are_trained_on },
     { "NFC", text_is_trained_on_in_nfc },
     { "weights and held-out documents", weights_and_held_out_documents },
