@@ -58,7 +58,7 @@ static bool read_string(struct flat *f, struct bytes *out)
     return take(f, '"') && !f->room->failed && (high < 0x80 || bytes_utf8(*out) == out->len);
 }
 
-/* A whole number of few digits. */
+/* A whole number of few digits; the caller refuses what may not follow it. */
 static json_t *read_number(struct flat *f)
 {
     json_int_t n = 0;
@@ -67,10 +67,7 @@ static json_t *read_number(struct flat *f)
         if (f->at - begin < MAX_DIGITS)
             n = n * 10 + (*f->at - '0');
     size_t digits = (size_t)(f->at - begin);
-    bool ends = f->at < f->end && strchr(" \t\r\n,}", *f->at) && *f->at;
-    if (!ends || digits > MAX_DIGITS || (*begin == '0' && digits > 1))
-        return NULL;
-    return json_integer(n);
+    return digits > MAX_DIGITS || (*begin == '0' && digits > 1) ? NULL : json_integer(n);
 }
 
 static json_t *read_value(struct flat *f)

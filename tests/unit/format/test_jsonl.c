@@ -1,6 +1,5 @@
 /* Corpora: JSONL, plain and compressed, text files and folders of them. */
 #include "format/format.h"
-#include "format/json_flat.h"
 #include "format/lines_in.h"
 #include "../../harness.h"
 #include "scratch.h"
@@ -163,49 +162,10 @@ static void every_refused_allocation_is_survived(void)
     EXPECT(k > 5 && k < 100);
 }
 
-/* What the short way reads, jansson reads too; of whole and of changed lines. */
-static void the_short_way_reads_what_jansson_reads(void)
-{
-    static const char *const lines[] = {
-        "{\"text\": \"a\\n\\\"b\\\" \\\\ \\t/ \xea\xb0\x80\", \"id\": \"x-1\", \"rating\": 10}",
-        " { \"text\" : \"\xf0\x9f\x98\x80 \\b\\f\\r\\/\" , \"n\":0,\"m\" : 123456789012345 }\t\r",
-        "{\"\": \"\", \"text\": \"\xc3\xa9\"}", "{}", "{\"a\": [1], \"text\": \"\\u00e9\"}",
-        "{\"a\": 1, \"a\": 2}" };
-    static const char other[] = "\"\\{},:0 19u\x80\xc3\xed\xf4\n.-";
-    struct rng r = { .seed = 5 };
-    struct buf room = { 0 };
-    size_t n_read = 0;
-    for (int i = 0; i < 40000; i++) {
-        char line[128];
-        const char *from = lines[i % 6];
-        size_t n = strlen(from);
-        memcpy(line, from, n);
-        for (uint64_t k = rng_u64(&r) % 3; k; k--)
-            line[rng_u64(&r) % n] = other[rng_u64(&r) % sizeof other];
-        n -= rng_u64(&r) % 8 == 0;
-        struct bytes text = { (const uint8_t *)line, n };
-        json_t *got = json_load_flat(text, &room), *want = NULL;
-        n_read += got != NULL;
-        if (got)
-            want = json_load_record(text, "t", NULL);
-        EXPECTF(!got || json_equal(got, want), "%.*s", (int)n, line);
-        json_decref(got);
-        json_decref(want);
-    }
-    EXPECTF(n_read > 7000, "%zu", n_read);
-    for (int i = 0; i < 6; i++) {
-        json_t *got = json_load_flat(bytes_of(lines[i]), &room);
-        EXPECT((got != NULL) == (i < 3));
-        json_decref(got);
-    }
-    buf_release(&room);
-}
-
 const struct test tests[] = {
     { "plain and compressed lines", reads_plain_and_compressed_lines },
     { "long lines", long_lines_come_whole },
     { "folders", a_folder_is_read_in_the_order_of_names },
-    { "the short way", the_short_way_reads_what_jansson_reads },
     { "bad files", bad_files_are_refused_with_their_line },
     { "out of memory", every_refused_allocation_is_survived },
     { 0 }
