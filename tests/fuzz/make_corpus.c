@@ -1,7 +1,7 @@
 /*
  * make_corpus FOLDER: writes the valid files (ok-*) of the fuzz corpora into
- * FOLDER/gguf, safetensors, tokenizer, gguf_tokenizer, session, checkpoint and shard, which must
- * exist.  Lies about the first two come from the format tests (KEXA_KEEP_LIES); `make
+ * FOLDER/gguf, safetensors, tokenizer, gguf_tokenizer, session, checkpoint, shard and jsonl, which
+ * must exist.  Lies about the first two come from the format tests (KEXA_KEEP_LIES); `make
  * fuzz-corpora` does both.
  */
 #include "../unit/format/gguf_build.h"
@@ -11,6 +11,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <zstd.h>
 
 static const char *root;
 
@@ -278,6 +279,34 @@ static void make_shards(void)
     check(shard_writer_finish(&w, NULL) && shard_writer_name(&w, NULL));
 }
 
+static void make_lines(void)
+{
+    static const char lines[] =
+        "{\"text\": \"a\\n\\\"b\\\" \\\\ \\t \xea\xb0\x80\", \"id\": \"x-1\", \"rating\": 10}\n"
+        "\n {\"lang\":null,\"text\":\"\\ud83d\\ude00 \\u0000\",\"n\":[1.5,-2e3,{\"text\":5}]} \r\n"
+        "{\"id\":\"\",\"license\":\"CC0-1.0\",\"text\":\"\",\"n\":123456789012345}";
+    char packed[512];
+    struct buf file = { 0 };
+    size_t half = sizeof lines / 2;
+    size_t n = ZSTD_compress(packed, sizeof packed, lines, half, 3);
+    n += ZSTD_compress(packed + n, sizeof packed - n, lines + half, sizeof lines - 1 - half, 3);
+    buf_put(&file, packed, n);
+    keep("jsonl/ok-packed", &file);
+    buf_put(&file, packed, n - 3);
+    keep("jsonl/lie-packed", &file);
+    keep_text("jsonl/ok-lines", lines);
+    keep_text("jsonl/lie-number", "{\"text\":\"a\"}\n{\"text\":5}\n{\"text\":\"b\"}\n");
+    buf_printf(&file, "{\"%063d\":1,\"%064d\":2,\"text\":\"keys\"}", 1, 2);
+    keep("jsonl/ok-keys", &file);
+    keep_text("jsonl/lie-license", "{\"text\":\"a\",\"license\":[]}\n");
+    keep_text("jsonl/lie-lang", "{\"text\":\"a\",\"lang\":7}\n");
+    keep_text("jsonl/lie-list", "[1]\n");
+    keep_text("jsonl/lie-open", "{\"text\":\"a\"}\n{\"text\":\"b\n\"}\n");
+    keep_text("jsonl/lie-twice", "{\"text\":\"a\",\"text\":\"b\"}\n");
+    keep_text("jsonl/lie-utf8", "{\"text\":\"\xed\xa0\x80\"}\n");
+    keep_text("jsonl/lie-surrogate", "{\"text\":\"\\ud800\"}\n");
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -290,6 +319,7 @@ int main(int argc, char **argv)
     make_session();
     make_shards();
     make_checkpoint();
+    make_lines();
     make_tokenizer_json("tokenizer/ok-gpt2", "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
                         "\"use_regex\":true}", "null", "null");
     make_tokenizer_json("tokenizer/ok-smollm", "{\"type\":\"Sequence\",\"pretokenizers\":["
