@@ -96,11 +96,16 @@ static void run_swiglu_bwd_bf16(struct bench *b)
     b->k->swiglu_bwd_bf16((bf16 *)b->y, (bf16 *)b->w, b->v, b->x, b->z, b->n, 0);
 }
 
-/* The gradients become the next call's logits: small numbers, as good as any. */
-static void run_cross_entropy(struct bench *b)
+static void run_softmax_sum(struct bench *b)
 {
-    double loss, lse;
-    b->k->cross_entropy(b->y, 7, b->n, 1, 0, &loss, &lse);
+    struct softmax_sum s = SOFTMAX_BEGIN;
+    b->k->softmax_sum(&s, b->y, b->n);
+}
+
+/* The gradients become the next call's logits: small numbers, as good as any. */
+static void run_softmax_grad(struct bench *b)
+{
+    b->k->softmax_grad(b->y, b->n, 1, 0.5f);
 }
 
 static void run_adamw(struct bench *b)
@@ -165,7 +170,8 @@ static const struct op {
     { "swiglu_bwd",    run_swiglu_bwd, 20 },
     { "geglu_bwd",     run_geglu_bwd, 20 },
     { "swiglu_bwd_bf16", run_swiglu_bwd_bf16, 16 },
-    { "cross_entropy", run_cross_entropy, 8 },
+    { "softmax_sum",   run_softmax_sum, 4 },
+    { "softmax_grad",  run_softmax_grad, 8 },
     { "adamw_step",    run_adamw,     28 },
     { "sum_squares",   run_sum_squares, 4 },
     { 0 }

@@ -28,11 +28,11 @@ struct bench {
 static void run_packed(const struct bench *b)
 {
     if (b->op == 3)
-        b->k->gemm_bf16_packed(b->y, b->n, b->x16, b->cols, b->packed, b->rows, b->n, b->cols,
-                               false);
+        b->k->gemm_bf16_packed(b->y, b->n, b->x16, b->cols, b->packed,
+                               gemm_packed_bytes(b->cols, 32), b->rows, b->n, b->cols, false);
     else
-        b->k->gemm_bf16_packed(b->dx, b->cols, b->dy16, b->n, b->packed, b->rows, b->cols, b->n,
-                               false);
+        b->k->gemm_bf16_packed(b->dx, b->cols, b->dy16, b->n, b->packed,
+                               gemm_packed_bytes(b->n, 32), b->rows, b->cols, b->n, false);
 }
 
 static void run_product(const struct bench *b)

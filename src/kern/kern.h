@@ -39,7 +39,8 @@
     X(scale_add_bwd)    /* act   */ \
     X(swiglu_bwd)       /* act   */ \
     X(geglu_bwd)        /* act   */ \
-    X(cross_entropy)    /* loss  */ \
+    X(softmax_sum)      /* loss  */ \
+    X(softmax_grad)     /*       */ \
     X(adamw_step)       /* opt   */ \
     X(sum_squares)      /* opt   */ \
     X(rope_half_fwd)    /* rope  */ \

@@ -143,8 +143,9 @@ static bool run_packed(const struct linear *l, const struct linear_job *j, size_
     if (!w->packed_y || r0 % 32 || j->rows < PACKED_ROWS)
         return false;
     l->m->kern->gemm_bf16_packed(j->y + r0, j->y_stride, j->x.bf16, w->cols,
-                                 w->packed_y + r0 / 32 * gemm_packed_bytes(w->cols, 32), j->rows,
-                                 r1 - r0, w->cols, false);
+                                 w->packed_y + r0 / 32 * gemm_packed_bytes(w->cols, 32),
+                                 gemm_packed_bytes(w->cols, 32), j->rows, r1 - r0, w->cols,
+                                 false);
     return true;
 }
 

@@ -97,10 +97,10 @@ static void multiply_dx(const struct linear_bwd *l, const struct linear_bwd_job 
     size_t rows = b->r1 - b->r0, cols = b->c1 - b->c0, n = w->rows;
     const uint8_t *at = w->data + qtype_row_bytes(w->type, b->c0);
     float *dx = j->dx + b->r0 * j->dx_stride + b->c0;
+    size_t panel = gemm_packed_bytes(w->packed_rows, 32);
     if (w->packed_dx && b->c0 % 32 == 0)
         k->gemm_bf16_packed(dx, j->dx_stride, j->dy16 + b->r0 * n, n,
-                            w->packed_dx + b->c0 / 32 * gemm_packed_bytes(n, 32), rows, cols, n,
-                            j->dx_add);
+                            w->packed_dx + b->c0 / 32 * panel, panel, rows, cols, n, j->dx_add);
     else if (is_bf16(l, j))
         k->gemm_bf16_dx(dx, j->dx_stride, j->dy16 + b->r0 * n, n, at, w->row_bytes, rows, n, cols,
                         j->dx_add);

@@ -15,6 +15,7 @@ struct weight {
     size_t rows, cols, row_bytes;
     bool f32_class;
     const uint8_t *packed_y, *packed_dx;  /* kern/gemm/gemm_packed.h; NULL: not packed */
+    size_t packed_rows;                   /* of what packed_dx is of: these may be part of it */
 };
 
 struct layer_weights {

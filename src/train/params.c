@@ -79,6 +79,7 @@ static void point_at(struct weight *w, const struct param *p)
 {
     w->packed_y = p->packed_y;
     w->packed_dx = p->packed_dx;
+    w->packed_rows = w->rows;
     w->type = qtype_find(p->compute ? QT_BF16 : QT_F32);
     w->data = p->compute ? (const uint8_t *)p->compute : (const uint8_t *)p->master;
     w->row_bytes = qtype_row_bytes(w->type, w->cols);

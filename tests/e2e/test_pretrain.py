@@ -43,9 +43,9 @@ prompt = "the cat"
 """
 
 
-def kexa(*args, status=0, cwd=None):
+def kexa(*args, status=0, **options):
     done = subprocess.run([KEXA, *map(str, args)], capture_output=True, text=True, timeout=300,
-                          cwd=cwd)
+                          check=False, **options)
     if done.returncode != status:
         raise RuntimeError(f"kexa {' '.join(map(str, args))}: status {done.returncode}: "
                            f"{done.stderr.strip()}")
@@ -271,12 +271,30 @@ def test_stops(root):
     expect("finished" in said, "a finished run is said to be finished")
 
 
+def test_levels(root):
+    """A vocabulary whose logits are made by parts where the CPU has tiles, and whole elsewhere."""
+    sample = f"{TREE}/tests/gold/corpus/sample.jsonl"
+    kexa("tokenizer", "train", "--vocab", 5001, "--superwords", 0, "-o", root / "tok5001", sample)
+    kexa("data", "pack", "--tokenizer", root / "tok5001", "--out", root / "shards/5001", sample)
+    recipe = RECIPE.replace("source = shards/a weight=2\n", "").replace("shards/b", "shards/5001")
+    (root / "5001.recipe").write_text(recipe.replace("= tok", "= tok5001"))
+    sums = set()
+    for level in ("amx", "avx512", "avx2"):
+        for threads in (1, 2):
+            out = f"{level}{threads}"
+            kexa("pretrain", "5001.recipe", "--set", "run.steps=3", "--set", "loss.z=1e-4", "--set",
+                 "run.sample_every=0", "--threads", threads, "--out", out, cwd=root,
+                 env={**os.environ, "KEXA_CPU": level})
+            sums.add(model_sum(root, out))
+    expect(len(sums) == 1, "every CPU level and number of threads gives one model")
+
+
 def main():
     start = time.time()
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         prepare(root)
-        for test in (test_plans, test_refusals, test_run, test_others, test_stops):
+        for test in (test_plans, test_refusals, test_run, test_others, test_levels, test_stops):
             try:
                 test(root)
             except (RuntimeError, OSError, ValueError, KeyError,

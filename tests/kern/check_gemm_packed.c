@@ -43,16 +43,26 @@ static struct packed_sides begin(struct tester *t, const struct packed_case *p)
     return s;
 }
 
-/* The columns in two blocks, cut at a multiple of 32. */
+/* The columns in two blocks, and then the depth, cut at a multiple of 32. */
 static void multiply(struct tester *t, const struct packed_case *p, const struct packed_sides *s,
                      const uint8_t *b, const char *what)
 {
     float *got = t_copy(t, s->before, s->n_c);
-    size_t cut = p->cols / 64 * 32, bytes = gemm_packed_bytes(p->depth, cut);
-    t->k->gemm_bf16_packed(got, s->c_stride, s->a, s->a_stride, b, p->rows, cut, p->depth, p->add);
-    t->k->gemm_bf16_packed(got + cut, s->c_stride, s->a, s->a_stride, b + bytes, p->rows,
-                           p->cols - cut, p->depth, p->add);
+    size_t cut = p->cols / 64 * 32, panel = gemm_packed_bytes(p->depth, 32);
+    t->k->gemm_bf16_packed(got, s->c_stride, s->a, s->a_stride, b, panel, p->rows, cut, p->depth,
+                           p->add);
+    t->k->gemm_bf16_packed(got + cut, s->c_stride, s->a, s->a_stride, b + cut / 32 * panel, panel,
+                           p->rows, p->cols - cut, p->depth, p->add);
     t_same_bytes(t, got, s->want, s->n_c * sizeof *got, what);
+    cut = p->depth / 64 * 32;
+    if (cut) {
+        memcpy(got, s->before, s->n_c * sizeof *got);
+        t->k->gemm_bf16_packed(got, s->c_stride, s->a, s->a_stride, b, panel, p->rows, p->cols,
+                               cut, p->add);
+        t->k->gemm_bf16_packed(got, s->c_stride, s->a + cut, s->a_stride, b + 64 * cut, panel,
+                               p->rows, p->cols, p->depth - cut, true);
+        t_same_bytes(t, got, s->want, s->n_c * sizeof *got, what);
+    }
 }
 
 static void check_case(struct tester *t, const struct packed_case *p)

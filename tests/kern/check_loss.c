@@ -32,6 +32,23 @@ void check_log_f64(struct tester *t)
     t_true(t, log_f64(1) == 0 && isnan(log_f64(NAN)), "log 1 and log NaN");
 }
 
+/* From logits to gradients as training goes: the row in calls of `call` logits, or whole. */
+static struct softmax_end cross_entropy(const struct kernels *k, float *x, size_t n,
+                                        uint32_t target, float scale, float z, size_t call)
+{
+    struct softmax_sum s = SOFTMAX_BEGIN;
+    size_t at = 0;
+    for (; n - at > call; at += call)
+        k->softmax_sum(&s, x + at, call);
+    k->softmax_sum(&s, x + at, n - at);
+    struct softmax_end end = softmax_end(&s, x[target], scale, z);
+    for (at = 0; n - at > call; at += call)
+        k->softmax_grad(x + at, call, s.max, end.k);
+    k->softmax_grad(x + at, n - at, s.max, end.k);
+    x[target] = end.at_target;
+    return end;
+}
+
 /* scale (loss + z lse^2) at x + t v. */
 struct along {
     const float *x;
@@ -82,23 +99,24 @@ static void against_slopes(struct tester *t, struct along *a, const float *got,
 
 /*
  * x - max rounds once: |x - max| 2^-24 in the exponential, which has 2 more; the sum is in
- * f64; then one rounding of k, one product.
+ * f64, and what parts of the row before a larger maximum gave it is multiplied with one more
+ * exponential for each; then one rounding of k, one product.
  */
 static void against_f64(struct tester *t, const float *x, size_t n, uint32_t target, float scale,
                         float z)
 {
     static double want[N_MAX], bound[N_MAX];
     float *got = t_copy(t, x, n);
-    double loss, lse, lse_want = lse64(x, NULL, n, 0), slack = 0;
+    double lse_want = lse64(x, NULL, n, 0), slack = 0, parts = (double)(n / SOFTMAX_PART);
     double zk = 1 + 2 * (double)z * lse_want, max = -INFINITY;
-    t->k->cross_entropy(got, target, n, scale, z, &loss, &lse);
+    struct softmax_end end = cross_entropy(t->k, got, n, target, scale, z, n);
     for (size_t i = 0; i < n; i++)
         max = fmax(max, (double)x[i]);
     for (size_t i = 0; i < n; i++) {
         double p = exp((double)x[i] - lse_want);
         want[i] = (double)scale * (p * zk - (i == target));
         bound[i] = p > 0 ? p * (max - (double)x[i] + 2) * 0x1p-24 : 0;
-        slack += bound[i];
+        slack += bound[i] + p * 2 * parts * 0x1p-24;
     }
     double bound_lse = slack + (fabs(lse_want) + fabs(max) + 1) * 0x1p-50;
     for (size_t i = 0; i < n; i++) {
@@ -109,29 +127,28 @@ static void against_f64(struct tester *t, const float *x, size_t n, uint32_t tar
     }
     t_near(t, got, want, bound, n, "gradient");
     double loss_want = lse_want - (double)x[target];
-    t_true(t, fabs(lse - lse_want) <= bound_lse, "lse");
-    t_true(t, loss == loss_want || fabs(loss - loss_want) <= bound_lse + fabs(loss) * 0x1p-50,
-           "loss");
+    t_true(t, fabs(end.lse - lse_want) <= bound_lse, "lse");
+    t_true(t, end.loss == loss_want
+              || fabs(end.loss - loss_want) <= bound_lse + fabs(end.loss) * 0x1p-50, "loss");
     static struct along a;
     a = (struct along){ .x = x, .n = n, .target = target, .scale = (double)scale, .z = (double)z };
     against_slopes(t, &a, got, bound);
 }
 
+/* The same bits at every level, and however the row is cut into calls. */
 static void levels_agree(struct tester *t, const float *x, size_t n, uint32_t target, float scale,
                          float z)
 {
     float *want = t_copy(t, x, n), *got = t_bytes(t, n * sizeof *got, 4 * (n % 4));
-    double w[2], g[2];
-    memcpy(got, x, n * sizeof *got);
-    t->ref->cross_entropy(want, target, n, scale, z, &w[0], &w[1]);
-    t->k->cross_entropy(got, target, n, scale, z, &g[0], &g[1]);
-    t_same(t, got, want, n, "gradient");
-    t_true(t, isnan(w[0]) ? isnan(g[0]) && isnan(g[1]) : !memcmp(g, w, sizeof g), "loss and lse");
-    memcpy(got, x, n * sizeof *got);
-    t->k->cross_entropy(got, target, n, 0, z, &g[0], &g[1]);
-    t_same(t, got, x, n, "logits after scale 0");
-    t_true(t, isnan(w[0]) ? isnan(g[0]) && isnan(g[1]) : !memcmp(g, w, sizeof g),
-           "loss and lse with scale 0");
+    struct softmax_end w = cross_entropy(t->ref, want, n, target, scale, z, n), g;
+    for (size_t call = n; call; call = call > SOFTMAX_PART ? call / 3 / SOFTMAX_PART
+                                                             * SOFTMAX_PART : 0) {
+        memcpy(got, x, n * sizeof *got);
+        g = cross_entropy(t->k, got, n, target, scale, z, call);
+        t_same(t, got, want, n, "gradient");
+        t_true(t, isnan(w.loss) ? isnan(g.loss) && isnan(g.lse)
+                                : !memcmp(&g.loss, &w.loss, 2 * sizeof g.loss), "loss and lse");
+    }
 }
 
 static void one_row(struct tester *t, size_t n, float spread, float scale, float z, enum fill how)
@@ -156,34 +173,60 @@ static void extremes(struct tester *t)
             levels_agree(t, x, 37, target, 1, 1e-4f);
             if (k < 3 && target == 20 && t->level == CPU_C)
                 against_f64(t, x, 37, target, 1, 0);
-            double loss, lse;
-            t->k->cross_entropy(x, target, 37, 1, 0, &loss, &lse);
+            struct softmax_end e = cross_entropy(t->k, x, 37, target, 1, 0, 37);
             if (odd[k] == -INFINITY)
-                t_true(t, x[21] == (target == 21 ? -1 : 0) && isfinite(lse)
-                          && isinf(loss) == (target == 21), "a probability of 0");
+                t_true(t, x[21] == (target == 21 ? -1 : 0) && isfinite(e.lse)
+                          && isinf(e.loss) == (target == 21), "a probability of 0");
             if (k == 3 || k == 4)
-                t_true(t, isnan(loss) && isnan(lse) && isnan(x[0]) && isnan(x[36]), "all NaN");
+                t_true(t, isnan(e.loss) && isnan(e.lse) && isnan(x[0]) && isnan(x[36]), "all NaN");
             t_end(t);
         }
     t_case(t, "nothing but -infinity");
     float none[5] = { -INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY };
-    double loss, lse;
-    t->k->cross_entropy(none, 2, 5, 1, 0, &loss, &lse);
-    t_true(t, isnan(loss) && isnan(lse) && isnan(none[0]) && isnan(none[2]), "all NaN");
+    struct softmax_end e = cross_entropy(t->k, none, 5, 2, 1, 0, 5);
+    t_true(t, isnan(e.loss) && isnan(e.lse) && isnan(none[0]) && isnan(none[2]), "all NaN");
+}
+
+/* A part of the row with nothing but -infinity, before and after others. */
+static void empty_parts(struct tester *t)
+{
+    for (size_t gap = 0; gap < 3; gap++) {
+        t_case(t, "part %zu is -infinity", gap);
+        float *x = t_floats(t, 3 * SOFTMAX_PART, 0, FILL_RANDOM);
+        for (size_t i = 0; i < SOFTMAX_PART; i++)
+            x[gap * SOFTMAX_PART + i] = -INFINITY;
+        uint32_t target = (uint32_t)((gap + 1) % 3 * SOFTMAX_PART + 7);
+        levels_agree(t, x, 3 * SOFTMAX_PART, target, 1, 1e-4f);
+        if (t->level == CPU_C)
+            against_f64(t, x, 3 * SOFTMAX_PART, target, 1, 0);
+        t_end(t);
+    }
 }
 
 /* p of the target is 1 - 1e-9: its gradient, -1e-9, is below the rounding of p. */
 static void sure_of_it(struct tester *t)
 {
     float x[2] = { 20.723266f, 0 };
-    double loss, lse, p = 1 / (1 + exp((double)x[0]));
-    t->k->cross_entropy(x, 0, 2, 1, 0, &loss, &lse);
+    double p = 1 / (1 + exp((double)x[0])), loss = cross_entropy(t->k, x, 2, 0, 1, 0, 2).loss;
     t_case(t, "the target is almost certain: %g, %g", (double)x[0], loss);
     t_true(t, fabs((double)x[0] + p) < 1e-5 * p, "its gradient has digits");
     t_true(t, fabs(loss - p) < 1e-5 * p, "and the loss");
 }
 
-void check_cross_entropy(struct tester *t)
+void check_softmax_sum(struct tester *t)
+{
+    for (const size_t *n = t_sizes; *n; n++) {
+        t_case(t, "n=%zu", *n);
+        float *x = t_floats(t, *n, 1, FILL_RANDOM);
+        struct softmax_sum want = { -1, 2 }, got = want;
+        t->ref->softmax_sum(&want, x, *n);
+        t->k->softmax_sum(&got, x, *n);
+        t_true(t, got.max == want.max && got.sum == want.sum, "max and sum");
+        t_end(t);
+    }
+}
+
+void check_softmax_grad(struct tester *t)
 {
     static const float spreads[] = { 0, 1, 30, 3000 };
     for (const size_t *n = t_sizes; *n; n++)
@@ -200,5 +243,6 @@ void check_cross_entropy(struct tester *t)
         t_end(t);
     }
     extremes(t);
+    empty_parts(t);
     sure_of_it(t);
 }

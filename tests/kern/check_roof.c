@@ -76,8 +76,8 @@ void check_roof_bf16(struct tester *t)
             for (size_t r = 0; r < rounds; r++)
                 for (size_t k = 0; k < 32; k++)
                     want += (double)bf16_to_f32(a->at[r % ROOF_STEPS * ROOF_TILE + i / 32 * 32 + k])
-                            * (double)bf16_to_f32(b->at[r % ROOF_STEPS * ROOF_TILE + i % 32 / 16 * 512
-                                                    + k / 2 * 32 + i % 16 * 2 + k % 2]);
+                            * (double)bf16_to_f32(b->at[r % ROOF_STEPS * ROOF_TILE + i % 32 / 16
+                                                        * 512 + k / 2 * 32 + i % 16 * 2 + k % 2]);
             t_near(t, acc + i, &want, &none, 1, "sums");
         }
         for (size_t i = 0; i < N; i++) {

@@ -163,11 +163,10 @@ static struct operand rows_along(const void *p, size_t bytes, size_t depth)
     return along(p, bytes, lines && (dense || bytes % SAME_LINES) ? NULL : pack_rows);
 }
 
-/* Panels of 32 columns, all their k after each other. */
-static struct operand packed(const void *p, size_t depth)
+/* Panels of 32 columns, `panel` bytes apart, their k after each other. */
+static struct operand packed(const void *p, size_t panel)
 {
-    size_t column = steps_of(depth) * (STEP_BYTES / SIDE);
-    return (struct operand){ p, 0, STEP_BYTES / TILE_K, column, NULL };
+    return (struct operand){ p, 0, STEP_BYTES / TILE_K, panel / SIDE, NULL };
 }
 
 void gemm_bf16_amx(float *y, size_t y_stride, const void *w, size_t row_bytes,
@@ -201,10 +200,11 @@ void gemm_bf16_dw_amx(float *dw, size_t dw_stride, const bf16 *dy, size_t dy_str
 }
 
 void gemm_bf16_packed_amx(float *c, size_t c_stride, const bf16 *a, size_t a_stride,
-                          const void *b, size_t rows, size_t cols, size_t depth, bool add)
+                          const void *b, size_t b_bytes, size_t rows, size_t cols, size_t depth,
+                          bool add)
 {
     struct product p = { c, c_stride, rows, depth, cols, rows_along(a, 2 * a_stride, depth),
-                         packed(b, depth), !add };
+                         packed(b, b_bytes), !add };
     run_product(&p);
 }
 

@@ -18,7 +18,9 @@
  *     c    f32, `rows` rows at c + t * c_stride, [0, cols)
  *     a    bf16, row t at a + t * a_stride, [0, depth): x or dy.  Fastest where a is 64-byte
  *          aligned, depth and a_stride are multiples of 32 and rows are dense: read in place
- *     b    packed, depth >= 1
+ *     b    packed, depth >= 1; b_bytes from 32 of its columns to the next 32, which is
+ *          gemm_packed_bytes(depth, 32), or more where a's [0, depth) are not all that was
+ *          packed: those from i on, a multiple of 32, begin 64 i bytes further
  *
  * Strides are in elements.  Outputs overlap no input; nothing is allocated; cannot fail.
  */
@@ -38,7 +40,8 @@ static inline size_t gemm_packed_bytes(size_t n, size_t k)
 typedef void gemm_bf16_pack_fn(void *to, const void *w, size_t row_bytes, size_t n, size_t k);
 typedef gemm_bf16_pack_fn gemm_bf16_pack_y_fn, gemm_bf16_pack_dx_fn;
 typedef void gemm_bf16_packed_fn(float *c, size_t c_stride, const bf16 *a, size_t a_stride,
-                                 const void *b, size_t rows, size_t cols, size_t depth, bool add);
+                                 const void *b, size_t b_bytes, size_t rows, size_t cols,
+                                 size_t depth, bool add);
 
 gemm_bf16_pack_fn gemm_bf16_pack_y_amx, gemm_bf16_pack_dx_amx;
 gemm_bf16_packed_fn gemm_bf16_packed_amx;

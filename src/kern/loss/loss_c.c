@@ -1,34 +1,38 @@
-#include "kern/loss/loss.h"
-
-#include <stdbool.h>
-
-#include "kern/loss/row_end.h"
+#include "kern/loss/log_f64.h"
+#include "kern/loss/softmax_part.h"
 #include "kern/norm/chains.h"
 
-/* The sum of exp(x - max); keep: it also takes the place of x. */
-static double sum_exp(float *x, size_t n, float max, bool keep)
+static void take_part(struct softmax_sum *s, const float *x, size_t n)
 {
     double c[CHAINS] = { 0 };
-    for (size_t i = 0; i < n; i++) {
-        float e = exp_f32(x[i] - max);
-        c[i % CHAINS] += (double)e;
-        if (keep)
-            x[i] = e;
-    }
-    return chains_sum_f64(c);
+    softmax_reach(s, row_max(x, n));
+    for (size_t i = 0; i < n; i++)
+        c[i % CHAINS] += (double)exp_f32(x[i] - softmax_base(s->max));
+    s->sum += chains_sum_f64(c);
 }
 
-void cross_entropy_c(float *x, uint32_t target, size_t n, float scale, float z_coef,
-                     double *loss, double *lse)
+void softmax_sum_c(struct softmax_sum *s, const float *x, size_t n)
 {
-    bool grad = scale != 0;
-    float max = row_max(x, n), xt = x[target];
-    struct row_end r = row_end(max, sum_exp(x, n, max, grad), xt, scale, z_coef);
-    *loss = r.loss;
-    *lse = r.lse;
-    if (!grad)
-        return;
+    for (; n > SOFTMAX_PART; x += SOFTMAX_PART, n -= SOFTMAX_PART)
+        take_part(s, x, SOFTMAX_PART);
+    take_part(s, x, n);
+}
+
+void softmax_grad_c(float *x, size_t n, float max, float k)
+{
     for (size_t i = 0; i < n; i++)
-        x[i] *= r.k;
-    x[target] = r.at_target;
+        x[i] = exp_f32(x[i] - max) * k;
+}
+
+struct softmax_end softmax_end(const struct softmax_sum *s, float xt, float scale, float z_coef)
+{
+    struct softmax_end r;
+    double max = (double)s->max, sum = s->max == -INFINITY ? (double)NAN : s->sum;
+    double log_sum = log_f64(sum);
+    r.lse = max + log_sum;
+    r.loss = log_sum + (max - (double)xt);
+    double z = 1 + 2 * (double)z_coef * r.lse;
+    r.k = (float)((double)scale * z / sum);
+    r.at_target = (float)((double)scale * ((double)exp_f32(xt - s->max) * z / sum - 1));
+    return r;
 }

@@ -6,7 +6,7 @@
 
 /* Two by two tiles of sums, four loads from the first cache for four products. */
 void roof_bf16_amx(float *acc, const struct roof_tiles *a, const struct roof_tiles *b,
-                      size_t rounds)
+                   size_t rounds)
 {
     tiles_configure(32);
     TILE_LOAD(0, acc, 128);

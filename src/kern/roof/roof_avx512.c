@@ -90,7 +90,7 @@ static inline void bf16_step(float *acc, const bf16 *a, const bf16 *b)
 }
 
 void roof_bf16_avx512(float *acc, const struct roof_tiles *a, const struct roof_tiles *b,
-                         size_t rounds)
+                      size_t rounds)
 {
     for (size_t r = 0; r < rounds; r++)
         for (size_t j = 0; j < 32; j += 16)

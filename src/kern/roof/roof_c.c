@@ -42,10 +42,10 @@ static float dot_step(const bf16 *a, const bf16 *b, size_t i, size_t j)
 }
 
 void roof_bf16_c(float *acc, const struct roof_tiles *a, const struct roof_tiles *b,
-                    size_t rounds)
+                 size_t rounds)
 {
     for (size_t r = 0; r < rounds; r++)
         for (size_t i = 0; i < ROOF_TILE; i++)
-            acc[i] += dot_step(a->at + r % ROOF_STEPS * ROOF_TILE, b->at + r % ROOF_STEPS * ROOF_TILE,
-                               i / 32, i % 32);
+            acc[i] += dot_step(a->at + r % ROOF_STEPS * ROOF_TILE,
+                               b->at + r % ROOF_STEPS * ROOF_TILE, i / 32, i % 32);
 }

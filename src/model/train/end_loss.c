@@ -1,4 +1,10 @@
-/* The end of a pass: logits a few rows at a time, their cross-entropy and its gradient. */
+/*
+ * The end of a pass: logits, their cross-entropy and its gradient, for some rows at a time.
+ *
+ * Where products are fast (weights packed for tiles) and the vocabulary is large, a thread makes
+ * logits for a part of it that stays in its cache, once for the sums and once more for the
+ * gradients: writing and reading all of a row's logits takes longer.  Else they are made once.
+ */
 #include "model/train/tape.h"
 
 #include "model/linear_bwd.h"
@@ -6,61 +12,167 @@
 struct loss_task {
     struct tape *t;
     const struct end_loss *l;
-    size_t first;                         /* row of logits row 0 */
+    const struct acts_buf *h;
+    size_t first, n;                      /* the rows at hand */
+    size_t col, n_cols;                   /* the part of the vocabulary, in the loop that has one */
 };
 
-static void loss_range(void *arg, size_t begin, size_t end, int worker)
+/* Some of these rows, in one thread. */
+struct loss_band {
+    const struct loss_task *k;
+    size_t row, n;                        /* from k->first on */
+    int worker;
+};
+
+/* Rows [at, at + n) of the head. */
+static struct weight head_part(const struct weight *w, size_t at, size_t n)
 {
-    const struct loss_task *k = arg;
-    struct tape *t = k->t;
-    size_t vocab = t->m->plan.vocab;
-    float scale = t->shape.backward ? (float)k->l->scale : 0;
-    (void)worker;
-    for (size_t i = begin; i < end; i++) {
-        float *x = t->logits + i * vocab;
-        size_t r = k->first + i;
-        bool has_target = k->l->target[r] != NO_TARGET;
-        if (has_target)
-            t->m->kern->cross_entropy(x, k->l->target[r], vocab, scale, (float)k->l->z_coef,
-                                      &t->row_loss[r], &t->row_lse[r]);
-        if (t->shape.backward && (!has_target || scale == 0))   /* scale 0 left the logits there */
-            memset(x, 0, vocab * sizeof *x);
-        if (t->d.logits16)
-            t->m->kern->round_bf16(t->d.logits16 + i * vocab, x, vocab);
+    struct weight v = *w;
+    v.data += at * w->row_bytes;
+    v.rows = n;
+    if (v.packed_y)
+        v.packed_y += at / 32 * gemm_packed_bytes(w->cols, 32);
+    if (v.packed_dx)
+        v.packed_dx += at * 64;
+    return v;
+}
+
+/* Columns [col, col + n_cols) of the band's logits, *stride apart. */
+static float *band_logits(const struct loss_band *b, size_t col, size_t n_cols, size_t *stride)
+{
+    struct tape *t = b->k->t;
+    struct weight w = head_part(&t->m->weights.head, col, n_cols);
+    struct acts h = acts_at(b->k->h, b->k->first + b->row, w.cols);
+    if (t->logits) {
+        *stride = t->m->plan.vocab;
+        return t->logits + b->row * *stride + col;
+    }
+    *stride = LOSS_STRIDE;
+    float *y = t->scratch[b->worker].logits;
+    linear_alone(t->m, &(struct linear_job){ y, *stride, &w, h, b->n }, b->worker);
+    return y;
+}
+
+/* One part of the vocabulary joins the rows' sums. */
+static void sum_part(const struct loss_band *b, size_t col, size_t n_cols)
+{
+    const struct loss_task *k = b->k;
+    size_t stride, vocab = k->t->m->plan.vocab;
+    const float *x = band_logits(b, col, n_cols, &stride);
+    for (size_t i = 0; i < b->n; i++, x += stride) {
+        size_t r = k->first + b->row + i, target = k->l->target[r];
+        struct loss_row *row = &k->t->loss_row[b->row + i];
+        k->t->m->kern->softmax_sum(&row->sum, x, n_cols);
+        if (target - col < n_cols)
+            row->target_logit = x[target - col];
+        if (k->l->logits)
+            memcpy(k->l->logits + r * vocab + col, x, n_cols * sizeof *x);
     }
 }
 
-static void chunk_losses(struct tape *t, struct tape_end *e, const struct end_loss *l,
-                         struct weights *grads, size_t first, size_t n)
+static struct loss_band band_of(const struct loss_task *k, size_t i, int worker)
 {
-    struct model *m = t->m;
-    size_t hidden = m->plan.hidden, vocab = m->plan.vocab;
-    const struct weight *w = &m->weights.head;
-    struct acts h = acts_at(&e->h, first, hidden);
-    linear_run(m, &(struct linear_job){ t->logits, vocab, w, h, n }, 1);
-    if (l->logits)
-        memcpy(l->logits + first * vocab, t->logits, n * vocab * sizeof(float));
-    struct loss_task k = { t, l, first };
-    pool_run(m->pool, n, 4, loss_range, &k);
-    if (grads)
-        linear_bwd_run(m, &(struct linear_bwd_job){
-            .w = w, .dy = t->logits, .dy_stride = vocab, .rows = n, .x = h,
-            .dx = e->dh + first * hidden, .dx_stride = hidden, .dw = grad_f32(&grads->head),
-            .dy16 = t->d.logits16, .rounded = true }, 1);
+    size_t row = i * LOSS_BAND, left = k->n - row;
+    return (struct loss_band){ k, row, left < LOSS_BAND ? left : LOSS_BAND, worker };
+}
+
+static void sum_range(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct loss_task *k = arg;
+    size_t vocab = k->t->m->plan.vocab, cols = k->n_cols;
+    for (size_t r = begin * LOSS_BAND; r < end * LOSS_BAND && r < k->n; r++)
+        k->t->loss_row[r].sum = SOFTMAX_BEGIN;
+    for (size_t at = 0; at < vocab; at += cols)
+        for (size_t i = begin; i < end; i++) {
+            struct loss_band b = band_of(k, i, worker);
+            sum_part(&b, at, vocab - at < cols ? vocab - at : cols);
+        }
+}
+
+/* The part's logits become gradients, also rounded in class bf16. */
+static void grad_range(void *arg, size_t begin, size_t end, int worker)
+{
+    const struct loss_task *k = arg;
+    struct tape *t = k->t;
+    const struct kernels *kern = t->m->kern;
+    size_t stride, cols = k->n_cols;
+    for (size_t i = begin; i < end; i++) {
+        struct loss_band b = band_of(k, i, worker);
+        float *x = band_logits(&b, k->col, cols, &stride);
+        for (size_t r = b.row; r < b.row + b.n; r++, x += stride) {
+            const struct loss_row *row = &t->loss_row[r];
+            size_t target = k->l->target[k->first + r];
+            if (target == NO_TARGET || k->l->scale == 0)
+                memset(x, 0, cols * sizeof *x);
+            else
+                kern->softmax_grad(x, cols, row->sum.max, row->end.k);
+            if (target - k->col < cols && k->l->scale != 0)
+                x[target - k->col] = row->end.at_target;
+            if (t->d.logits16)
+                kern->round_bf16(t->d.logits16 + r * cols, x, cols);
+        }
+    }
+}
+
+/* Losses of the rows that have targets. */
+static void row_ends(const struct loss_task *k)
+{
+    const struct end_loss *l = k->l;
+    for (size_t r = 0; r < k->n; r++) {
+        struct loss_row *row = &k->t->loss_row[r];
+        if (l->target[k->first + r] == NO_TARGET)
+            continue;
+        row->end = softmax_end(&row->sum, row->target_logit, (float)l->scale, (float)l->z_coef);
+        *l->sum += row->end.loss;
+        *l->n_targets += 1;
+        if (l->sum_z)
+            *l->sum_z += row->end.lse * row->end.lse;
+    }
+}
+
+/* Gradients of the part of the head's weights, and what it gives the rows. */
+static void part_backward(const struct loss_task *k, struct tape_end *e, struct weights *grads)
+{
+    struct tape *t = k->t;
+    size_t hidden = t->m->plan.hidden, vocab = t->m->plan.vocab;
+    struct weight w = head_part(&t->m->weights.head, k->col, k->n_cols);
+    linear_bwd_run(t->m, &(struct linear_bwd_job){
+        .w = &w, .dy = t->logits ? t->logits + k->col : NULL, .dy_stride = vocab, .rows = k->n,
+        .x = acts_at(&e->h, k->first, hidden), .dx = e->dh + k->first * hidden,
+        .dx_stride = hidden, .dx_add = k->col > 0,
+        .dw = grad_f32(&grads->head) + k->col * hidden, .dy16 = t->d.logits16, .rounded = true },
+        1);
+}
+
+static void chunk_losses(struct loss_task *k, struct tape_end *e, struct weights *grads)
+{
+    struct tape *t = k->t;
+    size_t bands = (k->n + LOSS_BAND - 1) / LOSS_BAND, vocab = t->m->plan.vocab;
+    size_t cols = t->logits ? vocab : LOSS_COLS;
+    struct acts h = acts_at(&e->h, k->first, t->m->plan.hidden);
+    if (t->logits)
+        linear_run(t->m, &(struct linear_job){ t->logits, vocab, &t->m->weights.head, h, k->n },
+                   1);
+    k->n_cols = cols;
+    size_t threads = (size_t)pool_threads(t->m->pool);
+    pool_run(t->m->pool, bands, (bands + threads - 1) / threads, sum_range, k);
+    row_ends(k);
+    for (k->col = 0; grads && k->col < vocab; k->col += cols) {
+        k->n_cols = vocab - k->col < cols ? vocab - k->col : cols;
+        pool_run(t->m->pool, bands, 1, grad_range, k);
+        part_backward(k, e, grads);
+    }
 }
 
 void end_losses(struct tape *t, struct tape_end *e, const struct end_loss *l,
                 struct weights *grads)
 {
     const struct weight *w[] = { &t->m->weights.head };
+    size_t most = t->logits ? LOSS_ROWS : t->rows;
     acts_prepare(t->m, &e->h, t->n, t->m->plan.hidden, w, 1);
-    for (size_t at = 0; at < t->n; at += LOSS_ROWS)
-        chunk_losses(t, e, l, grads, at, t->n - at < LOSS_ROWS ? t->n - at : LOSS_ROWS);
-    for (size_t r = 0; r < t->n; r++)
-        if (l->target[r] != NO_TARGET) {
-            *l->sum += t->row_loss[r];
-            *l->n_targets += 1;
-            if (l->sum_z)
-                *l->sum_z += t->row_lse[r] * t->row_lse[r];
-        }
+    for (size_t at = 0; at < t->n; at += most) {
+        struct loss_task k = { .t = t, .l = l, .h = &e->h, .first = at,
+                               .n = t->n - at < most ? t->n - at : most };
+        chunk_losses(&k, e, grads);
+    }
 }

@@ -5,6 +5,13 @@
 
 #include <inttypes.h>
 
+/* Rows of logits beyond a near cache, where weights are packed for tiles; see end_loss.c. */
+static bool by_parts(const struct tape_shape *s, const struct plan *p)
+{
+    return p->vocab > LOSS_WHOLE && s->in_bf16
+           && kern_get(cpu_level_chosen())->gemm_bf16_packed;
+}
+
 struct widths {
     uint64_t hidden, q, kv, ffn, experts, expert_ffn, top_k, widest;
 };
@@ -156,7 +163,9 @@ static void carve_rounded(struct carver *c, struct tape *t, const struct plan *p
     if (t->shape.in_bf16) {
         d->t16 = carve(c, rows * w->hidden, sizeof(bf16));
         d->in16 = carve(c, rows * larger(w->q + 2 * w->kv, 2 * w->ffn), sizeof(bf16));
-        d->logits16 = carve(c, LOSS_ROWS * (uint64_t)p->vocab, sizeof(bf16));
+        d->logits16 = by_parts(&t->shape, p)
+                      ? carve(c, rows * LOSS_COLS, sizeof(bf16))
+                      : carve(c, LOSS_ROWS * (uint64_t)p->vocab, sizeof(bf16));
         d->router_z = floats(c, w->experts ? rows : 0, w->hidden);
     } else {
         d->gate = floats(c, rows, w->ffn);
@@ -193,7 +202,7 @@ static void carve_grads(struct carver *c, struct tape *t, const struct plan *p,
 }
 
 /* Of one thread. */
-static struct scratch carve_scratch(struct carver *c, const struct widths *w,
+static struct scratch carve_scratch(struct carver *c, const struct plan *p, const struct widths *w,
                                     const struct tape_shape *shape)
 {
     uint64_t hidden = w->hidden, expert = w->experts ? w->expert_ffn : 0;
@@ -204,6 +213,8 @@ static struct scratch carve_scratch(struct carver *c, const struct widths *w,
                          .gate = floats(c, BAND_ROWS, w->widest),
                          .up = floats(c, BAND_ROWS, w->widest),
                          .pair_z = carve_acts(c, BAND_ROWS, hidden, !b16, b16) };
+    if (by_parts(shape, p))
+        s.logits = floats(c, LOSS_BAND, LOSS_STRIDE);
     if (!shape->backward)
         return s;
     s.row = floats(c, 4, w->widest);
@@ -215,12 +226,13 @@ static struct scratch carve_scratch(struct carver *c, const struct widths *w,
     return s;
 }
 
-static void carve_scratches(struct carver *c, struct tape *t, const struct widths *w)
+static void carve_scratches(struct carver *c, struct tape *t, const struct plan *p,
+                            const struct widths *w)
 {
     size_t threads = (size_t)t->shape.n_threads;
     t->scratch = carve(c, threads, sizeof *t->scratch);
     for (size_t i = 0; i < threads; i++) {
-        struct scratch s = carve_scratch(c, w, &t->shape);
+        struct scratch s = carve_scratch(c, p, w, &t->shape);
         if (c->base)
             t->scratch[i] = s;
     }
@@ -237,7 +249,7 @@ static void carve_all(struct carver *c, struct tape *t, const struct plan *p)
     t->gates = carve(c, layers, sizeof *t->gates);
     t->docs.first = carve(c, t->rows + 1, sizeof *t->docs.first);
     t->docs.span = carve(c, t->rows, sizeof *t->docs.span);
-    carve_scratches(c, t, &w);
+    carve_scratches(c, t, p, &w);
     carve_shared(c, &shared, p, &w, t->rows);
     carve_layers(c, t, p, &w, &shared);
     carve_end(c, t, &t->main, w.hidden);
@@ -246,9 +258,8 @@ static void carve_all(struct carver *c, struct tape *t, const struct plan *p)
         t->mtp_embed = floats(c, t->rows, w.hidden);
         t->mtp_in = carve_acts(c, t->rows, 2 * w.hidden, true, t->shape.in_bf16);
     }
-    t->logits = floats(c, LOSS_ROWS, p->vocab);
-    t->row_loss = carve(c, t->rows, sizeof(double));
-    t->row_lse = carve(c, t->rows, sizeof(double));
+    t->logits = by_parts(&t->shape, p) ? NULL : floats(c, LOSS_ROWS, p->vocab);
+    t->loss_row = carve(c, t->rows, sizeof *t->loss_row);
     t->seq_balance = carve(c, t->shape.n_rows, sizeof(double));
     t->seq_entropy = carve(c, t->shape.n_rows, sizeof(double));
     t->seq_load = carve(c, t->shape.n_rows * w.experts, sizeof(uint64_t));

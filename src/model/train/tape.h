@@ -12,8 +12,22 @@
 #include "model/block.h"
 #include "model/train_pass.h"
 
-/* Rows whose logits stand in memory at once; rows whose gain gradients are summed as one. */
-enum { LOSS_ROWS = 256, GAIN_ROWS = 64, BAND_ROWS = 256 };
+/* Rows whose gain gradients are summed as one; rows of a band (band.h). */
+enum { GAIN_ROWS = 64, BAND_ROWS = 256 };
+
+/*
+ * Logits that stand in memory at once (end_loss.c): those of LOSS_ROWS rows, or of a thread's
+ * band and a part of the vocabulary where that is larger than LOSS_WHOLE.  A stride that is no
+ * power of two, so that rows do not share lines of the first cache.
+ */
+enum { LOSS_ROWS = 256, LOSS_BAND = 128, LOSS_COLS = SOFTMAX_PART, LOSS_STRIDE = LOSS_COLS + 16,
+       LOSS_WHOLE = 8 * LOSS_COLS };
+
+struct loss_row {
+    struct softmax_sum sum;
+    float target_logit;
+    struct softmax_end end;
+};
 
 /* Norms whose gains one band has parts of: after and before a sublayer, of q and of k. */
 enum gain { GAIN_POST, GAIN_PRE, GAIN_Q, GAIN_K, GAINS };
@@ -59,7 +73,7 @@ struct tape_grads {
     float *gain[GAINS];                   /* [chunks of GAIN_ROWS][hidden or head_dim] */
     bf16 *t16;                            /* [rows][hidden] t rounded */
     bf16 *in16;                           /* those of the input's products, one after another */
-    bf16 *logits16;                       /* [LOSS_ROWS][vocab] */
+    bf16 *logits16;                       /* [LOSS_ROWS][vocab]; by parts [rows][LOSS_COLS] */
 };
 
 /* What a thread needs for one band of rows or pairs, [BAND_ROWS] of each. */
@@ -71,6 +85,7 @@ struct scratch {
     struct acts_buf pair_z;               /* gathered inputs, [hidden] */
     bf16 *t16, *in16;                     /* [hidden]; [2 expert FFN], class bf16 */
     float *row;                           /* [4][widest FFN]: of one row */
+    float *logits;                        /* [LOSS_BAND][LOSS_STRIDE], or NULL */
 };
 
 struct tape {
@@ -85,8 +100,8 @@ struct tape {
     struct tape_end main, mtp;
     float *mtp_embed;                     /* [rows][hidden] embeddings of the next tokens */
     struct acts_buf mtp_in;               /* [rows][2 hidden] both normed */
-    float *logits;                        /* [LOSS_ROWS][vocab] */
-    double *row_loss, *row_lse;           /* [rows] */
+    float *logits;                        /* [LOSS_ROWS][vocab], or NULL: by parts */
+    struct loss_row *loss_row;            /* of the rows at hand */
     double *seq_balance, *seq_entropy;    /* [n_rows] */
     uint64_t *seq_load;                   /* [n_rows][experts] */
     float *sn_back[ROPES_MAX];            /* minus the sines: the rotation back */

@@ -132,6 +132,7 @@ static void pack(struct rig *r)
         check(to);
         r->m.kern->gemm_bf16_pack_dx(to, w->data, w->row_bytes, w->rows, COLS);
         w->packed_dx = to;
+        w->packed_rows = w->rows;
     }
 }
 
