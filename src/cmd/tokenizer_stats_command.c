@@ -81,7 +81,7 @@ static bool read_texts(struct stats *s, struct pool *pool, const char *path, str
     bool ok = j != NULL;
     progress_begin(&progress, "counting tokens", "B", ok ? jsonl_total_bytes(j) : 0);
     while (ok && doc.path) {
-        ok = jsonl_next(j, &doc, err);
+        ok = jsonl_next(j, &doc, err) && (!doc.path || jsonl_check_utf8(&doc, err));
         if (!ok || !doc.path || !doc.text.len)
             continue;
         if (s->a->held_out > 0 && !document_is_held_out(doc.text, s->a->held_out / 100))

@@ -2,14 +2,11 @@
 run and from its checkpoint, the same to the bit; from families that a recipe alone cannot make;
 going on without the model it began from; and what does not fit, said by name."""
 import json
-import pathlib
 import shutil
 import signal
 import subprocess
-import tempfile
-import time
 
-from e2e import expect, KEXA, TREE, totals
+from e2e import expect, in_new_folder, KEXA, TREE
 from test_pretrain import events, kexa, model_sum, prepare, step_lines
 
 SHAPE = ("layers", "hidden", "heads", "head_dim", "ffn", "experts", "top_k", "expert_ffn", "window")
@@ -116,24 +113,14 @@ def test_refusals(root):
     refused(4, "bad.kxc", "cut short", path="bad.kxc")
 
 
-def main():
+def first(root):
     global first_run
-    start = time.time()
-    with tempfile.TemporaryDirectory() as folder:
-        root = pathlib.Path(folder)
-        prepare(root)
-        recipe = (root / "tiny.recipe").read_text()
-        (root / "plain.recipe").write_text("\n".join(
-            line for line in recipe.replace("sample_every = 7", "sample_every = 0").splitlines()
-            if line.split(" =")[0] not in SHAPE))
-        first_run = kexa("pretrain", "tiny.recipe", "--out", "first", "--json", cwd=root)
-        for test in (test_same, test_resume, test_families, test_refusals):
-            try:
-                test(root)
-            except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as e:
-                expect(False, f"{test.__name__}: {e}")
-    print(f"{time.time() - start:.1f} s")
-    return totals()
+    prepare(root)
+    recipe = (root / "tiny.recipe").read_text()
+    (root / "plain.recipe").write_text("\n".join(
+        line for line in recipe.replace("sample_every = 7", "sample_every = 0").splitlines()
+        if line.split(" =")[0] not in SHAPE))
+    first_run = kexa("pretrain", "tiny.recipe", "--out", "first", "--json", cwd=root)
 
 
-raise SystemExit(main())
+raise SystemExit(in_new_folder(first, test_same, test_resume, test_families, test_refusals))

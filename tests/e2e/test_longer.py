@@ -5,10 +5,8 @@ import pathlib
 import shutil
 import signal
 import subprocess
-import tempfile
-import time
 
-from e2e import counts, expect, KEXA, totals
+from e2e import counts, expect, in_new_folder, KEXA
 from test_pretrain import model_sum, prepare, step_lines
 
 SHORT, LONG, BRANCH = 20, 26, 16          # wsd, decay 0.2: the short run decays from step 17 on
@@ -116,19 +114,10 @@ def test_build(root):
     expect(model_sum(root, "rebuilt") == model_sum(root, "short"), "and goes on all the same")
 
 
-def main():
-    start = time.time()
-    with tempfile.TemporaryDirectory() as folder:
-        root = pathlib.Path(folder)
-        prepare(root)
-        run(root, "long", LONG)
-        for test in (test_stopped, test_finished, test_too_late, test_cosine, test_build):
-            try:
-                test(root)
-            except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as e:
-                expect(False, f"{test.__name__}: {e}")
-    print(f"{time.time() - start:.1f} s")
-    return totals()
+def first(root):
+    prepare(root)
+    run(root, "long", LONG)
 
 
-raise SystemExit(main())
+raise SystemExit(in_new_folder(first, test_stopped, test_finished, test_too_late, test_cosine,
+                               test_build))

@@ -3,15 +3,12 @@ of, to the last bit of the model."""
 import hashlib
 import json
 import os
-import pathlib
 import pty
 import random
 import signal
 import subprocess
-import tempfile
-import time
 
-from e2e import expect, KEXA, TREE, totals
+from e2e import expect, in_new_folder, KEXA, TREE
 
 RECIPE = """# tiny
 [model]
@@ -289,20 +286,6 @@ def test_levels(root):
     expect(len(sums) == 1, "every CPU level and number of threads gives one model")
 
 
-def main():
-    start = time.time()
-    with tempfile.TemporaryDirectory() as folder:
-        root = pathlib.Path(folder)
-        prepare(root)
-        for test in (test_plans, test_refusals, test_run, test_others, test_levels, test_stops):
-            try:
-                test(root)
-            except (RuntimeError, OSError, ValueError, KeyError,
-                    subprocess.TimeoutExpired) as e:
-                expect(False, f"{test.__name__}: {e}")
-    print(f"{time.time() - start:.1f} s")
-    return totals()
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(in_new_folder(prepare, test_plans, test_refusals, test_run, test_others,
+                                   test_levels, test_stops))

@@ -184,6 +184,9 @@ def check_refusals(folder):
     says = kexa("tokenizer", "train", "-o", out, latin, status=4).stderr
     ok &= convert.expect("no UTF-8", "latin.txt: no UTF-8: byte 3 is 0xe9" in says and
                          not os.path.exists(out), says)
+    says = kexa("tokenizer", "stats", os.path.join(folder, "plain"), "--on", latin,
+                status=4).stderr
+    ok &= convert.expect("no UTF-8 to count", "latin.txt: no UTF-8: byte 3 is 0xe9" in says, says)
     says = kexa("tokenizer", "bake", status=2).stderr
     return ok & convert.expect("family", "tokenizer train, tokenizer stats" in says, says)
 
