@@ -6,7 +6,7 @@ enum { RUNS = 5, PIECES = 4 };            /* pieces for each thread */
 
 struct work {
     const struct kernels *k;
-    bool bf16;
+    bool in_tiles;
     size_t rounds;
     const struct roof_tiles *tiles;
     float *sums;                          /* [pieces], so that no work can be left out */
@@ -18,7 +18,7 @@ static void work_range(void *arg, size_t begin, size_t end, int worker)
     float acc[ROOF_TILE] = { 0 };
     (void)worker;
     for (size_t i = begin; i < end; i++) {
-        if (w->bf16)
+        if (w->in_tiles)
             w->k->roof_bf16(acc, w->tiles, w->tiles, w->rounds);
         else
             w->k->roof_fma(acc, 0.5f, 1, w->rounds);
@@ -44,7 +44,7 @@ static double seconds_of(struct work *w, struct pool *pool, size_t n)
 /* As many rounds as take a few hundredths of a second, then the best of RUNS. */
 static double measure(struct work *w, struct pool *pool, size_t n)
 {
-    double each = w->bf16 ? 2.0 * ROOF_TILE * 32 : 2.0 * ROOF_LANES, best = 0;
+    double each = w->in_tiles ? 2.0 * ROOF_TILE * 32 : 2.0 * ROOF_LANES, best = 0;
     w->rounds = 16;
     while (seconds_of(w, pool, n) < 0.02 && w->rounds < (size_t)1 << 32)
         w->rounds *= 2;
@@ -55,13 +55,11 @@ static double measure(struct work *w, struct pool *pool, size_t n)
     return best;
 }
 
-static const char *unit_of(enum cpu_level level, bool in_bf16)
+static const char *unit_of(enum cpu_level level, bool in_tiles)
 {
-    static const char *const units[N_CPU_LEVELS][2] = {
-        { "f32", "bf16" }, { "AVX2 f32", "AVX2 bf16" }, { "AVX-512 f32", "AVX-512 bf16" },
-        { "AVX-512 f32", "AMX bf16" }
-    };
-    return units[level][in_bf16];
+    static const char *const fma[N_CPU_LEVELS] = { "f32", "AVX2 f32", "AVX-512 f32",
+                                                   "AVX-512 f32" };
+    return in_tiles ? "AMX bf16" : fma[level];
 }
 
 bool train_roof_measure(struct train_roof *out, enum recipe_dtype dtype, int n_threads,
@@ -77,10 +75,10 @@ bool train_roof_measure(struct train_roof *out, enum recipe_dtype dtype, int n_t
     float *sums = w ? mem_take(n, sizeof *sums) : NULL;
     if (sums) {
         w->k = kern_get(level);
-        w->bf16 = dtype == TRAIN_BF16;
+        w->in_tiles = dtype == TRAIN_BF16 && level == CPU_AMX;
         w->sums = sums;
         w->tiles = &tiles;
-        *out = (struct train_roof){ measure(w, pool, n), unit_of(level, w->bf16) };
+        *out = (struct train_roof){ measure(w, pool, n), unit_of(level, w->in_tiles) };
     } else if (pool) {
         fail(err, ERR_MEMORY, "out of memory for measuring the roof");
     }
