@@ -9,11 +9,13 @@
 
 #include "model/linear_bwd.h"
 
+enum { ROW_GRAIN = 8 };
+
 struct loss_task {
     struct tape *t;
     const struct end_loss *l;
     const struct acts_buf *h;
-    size_t first, n;                      /* the rows at hand */
+    size_t first, n, band;                /* the rows at hand, and how many of a band */
     size_t col, n_cols;                   /* the part of the vocabulary, in the loop that has one */
 };
 
@@ -72,15 +74,15 @@ static void sum_part(const struct loss_band *b, size_t col, size_t n_cols)
 
 static struct loss_band band_of(const struct loss_task *k, size_t i, int worker)
 {
-    size_t row = i * LOSS_BAND, left = k->n - row;
-    return (struct loss_band){ k, row, left < LOSS_BAND ? left : LOSS_BAND, worker };
+    size_t row = i * k->band, left = k->n - row;
+    return (struct loss_band){ k, row, left < k->band ? left : k->band, worker };
 }
 
 static void sum_range(void *arg, size_t begin, size_t end, int worker)
 {
     const struct loss_task *k = arg;
     size_t vocab = k->t->m->plan.vocab, cols = k->n_cols;
-    for (size_t r = begin * LOSS_BAND; r < end * LOSS_BAND && r < k->n; r++)
+    for (size_t r = begin * k->band; r < end * k->band && r < k->n; r++)
         k->t->loss_row[r].sum = SOFTMAX_BEGIN;
     for (size_t at = 0; at < vocab; at += cols)
         for (size_t i = begin; i < end; i++) {
@@ -144,17 +146,26 @@ static void part_backward(const struct loss_task *k, struct tape_end *e, struct 
         1);
 }
 
+/* Rows that go through one part together; fewer where threads would have none. */
+static size_t rows_of_band(const struct loss_task *k)
+{
+    size_t rows = k->t->logits ? ROW_GRAIN : LOSS_BAND;
+    while (rows > ROW_GRAIN && k->n < rows * (size_t)pool_threads(k->t->m->pool))
+        rows /= 2;
+    return rows;
+}
+
 static void chunk_losses(struct loss_task *k, struct tape_end *e, struct weights *grads)
 {
     struct tape *t = k->t;
-    size_t bands = (k->n + LOSS_BAND - 1) / LOSS_BAND, vocab = t->m->plan.vocab;
-    size_t cols = t->logits ? vocab : LOSS_COLS;
+    size_t vocab = t->m->plan.vocab, cols = t->logits ? vocab : LOSS_COLS;
+    k->band = rows_of_band(k);
+    size_t bands = (k->n + k->band - 1) / k->band, threads = (size_t)pool_threads(t->m->pool);
     struct acts h = acts_at(&e->h, k->first, t->m->plan.hidden);
     if (t->logits)
         linear_run(t->m, &(struct linear_job){ t->logits, vocab, &t->m->weights.head, h, k->n },
                    1);
     k->n_cols = cols;
-    size_t threads = (size_t)pool_threads(t->m->pool);
     pool_run(t->m->pool, bands, (bands + threads - 1) / threads, sum_range, k);
     row_ends(k);
     for (k->col = 0; grads && k->col < vocab; k->col += cols) {
