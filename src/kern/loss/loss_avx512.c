@@ -34,9 +34,7 @@ static void take_part(struct softmax_sum *s, const float *x, size_t n)
 
 void softmax_sum_avx512(struct softmax_sum *s, const float *x, size_t n)
 {
-    for (; n > SOFTMAX_PART; x += SOFTMAX_PART, n -= SOFTMAX_PART)
-        take_part(s, x, SOFTMAX_PART);
-    take_part(s, x, n);
+    softmax_take(s, x, n, take_part);
 }
 
 INLINE void grad_part(float *x, __m512 top, __m512 k, __mmask16 m)

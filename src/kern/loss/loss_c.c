@@ -13,9 +13,7 @@ static void take_part(struct softmax_sum *s, const float *x, size_t n)
 
 void softmax_sum_c(struct softmax_sum *s, const float *x, size_t n)
 {
-    for (; n > SOFTMAX_PART; x += SOFTMAX_PART, n -= SOFTMAX_PART)
-        take_part(s, x, SOFTMAX_PART);
-    take_part(s, x, n);
+    softmax_take(s, x, n, take_part);
 }
 
 void softmax_grad_c(float *x, size_t n, float max, float k)

@@ -19,4 +19,13 @@ static inline void softmax_reach(struct softmax_sum *s, float max)
     s->sum *= (double)exp_f32(before - softmax_base(s->max));
 }
 
+/* softmax_sum() by a level's way to take one part. */
+static inline void softmax_take(struct softmax_sum *s, const float *x, size_t n,
+                                softmax_sum_fn *part)
+{
+    for (; n > SOFTMAX_PART; x += SOFTMAX_PART, n -= SOFTMAX_PART)
+        part(s, x, SOFTMAX_PART);
+    part(s, x, n);
+}
+
 #endif

@@ -26,7 +26,7 @@ struct loss_band {
     int worker;
 };
 
-/* Rows [at, at + n) of the head. */
+/* Rows [at, at + n) of the head, at a multiple of 32: packed as gemm_packed.h says. */
 static struct weight head_part(const struct weight *w, size_t at, size_t n)
 {
     struct weight v = *w;
@@ -64,7 +64,8 @@ static void sum_part(const struct loss_band *b, size_t col, size_t n_cols)
     for (size_t i = 0; i < b->n; i++, x += stride) {
         size_t r = k->first + b->row + i, target = k->l->target[r];
         struct loss_row *row = &k->t->loss_row[b->row + i];
-        k->t->m->kern->softmax_sum(&row->sum, x, n_cols);
+        if (target != NO_TARGET)
+            k->t->m->kern->softmax_sum(&row->sum, x, n_cols);
         if (target - col < n_cols)
             row->target_logit = x[target - col];
         if (k->l->logits)
@@ -91,27 +92,33 @@ static void sum_range(void *arg, size_t begin, size_t end, int worker)
         }
 }
 
-/* The part's logits become gradients, also rounded in class bf16. */
+/* The part's logits of row r become gradients. */
+static void grad_row(const struct loss_task *k, size_t r, float *x)
+{
+    const struct loss_row *row = &k->t->loss_row[r];
+    size_t target = k->l->target[k->first + r];
+    if (target == NO_TARGET || k->l->scale == 0) {
+        memset(x, 0, k->n_cols * sizeof *x);
+        return;
+    }
+    k->t->m->kern->softmax_grad(x, k->n_cols, row->sum.max, row->end.k);
+    if (target - k->col < k->n_cols)
+        x[target - k->col] = row->end.at_target;
+}
+
+/* Those of some bands, also rounded in class bf16. */
 static void grad_range(void *arg, size_t begin, size_t end, int worker)
 {
     const struct loss_task *k = arg;
-    struct tape *t = k->t;
-    const struct kernels *kern = t->m->kern;
-    size_t stride, cols = k->n_cols;
+    bf16 *rounded = k->t->d.logits16;
+    size_t stride;
     for (size_t i = begin; i < end; i++) {
         struct loss_band b = band_of(k, i, worker);
-        float *x = band_logits(&b, k->col, cols, &stride);
+        float *x = band_logits(&b, k->col, k->n_cols, &stride);
         for (size_t r = b.row; r < b.row + b.n; r++, x += stride) {
-            const struct loss_row *row = &t->loss_row[r];
-            size_t target = k->l->target[k->first + r];
-            if (target == NO_TARGET || k->l->scale == 0)
-                memset(x, 0, cols * sizeof *x);
-            else
-                kern->softmax_grad(x, cols, row->sum.max, row->end.k);
-            if (target - k->col < cols && k->l->scale != 0)
-                x[target - k->col] = row->end.at_target;
-            if (t->d.logits16)
-                kern->round_bf16(t->d.logits16 + r * cols, x, cols);
+            grad_row(k, r, x);
+            if (rounded)
+                k->t->m->kern->round_bf16(rounded + r * k->n_cols, x, k->n_cols);
         }
     }
 }

@@ -169,6 +169,17 @@ static void runs_merge_from_the_left(void)
     learnt_release(&l);
 }
 
+/* The corpus that both of these learn from; l and s are the caller's to release. */
+static void begin(struct learnt *l, struct spans *s)
+{
+    static struct corpus c;
+    struct rng r = { 5, 0, 0 };
+    struct err err = { 0 };
+    EXPECT(learnt_init(l, 3, &err));
+    make_corpus(&c, l, &r, 3);
+    spans_of(&c, s);
+}
+
 static bool five_ids(void *arg, uint32_t n_ids, struct err *err)
 {
     return n_ids < *(const uint32_t *)arg + 5 || fail(err, ERR_CANCELLED, "enough");
@@ -176,14 +187,10 @@ static bool five_ids(void *arg, uint32_t n_ids, struct err *err)
 
 static void ends_when_told(void)
 {
-    static struct corpus c;
-    struct rng r = { 5, 0, 0 };
     struct learnt l;
     struct spans s;
     struct err err = { 0 };
-    EXPECT(learnt_init(&l, 3, &err));
-    make_corpus(&c, &l, &r, 3);
-    spans_of(&c, &s);
+    begin(&l, &s);
     uint32_t before = learnt_ids(&l);
     EXPECT(!merge_learn(&s, &l, (struct merge_rules){ .n_ids = 320, .least = 1, .max_words = 2,
                                                       .max_bytes = 1 << 20 }, five_ids, &before,
@@ -197,16 +204,12 @@ static void ends_when_told(void)
 /* Whatever allocation fails, it says so and gives back what it took. */
 static void survives_no_memory(void)
 {
-    static struct corpus c;
     long live = mem_live, k = 0;
     for (bool done = false; !done && k < 500; k++) {
-        struct rng r = { 5, 0, 0 };
         struct learnt l;
         struct spans s;
         struct err err = { 0 };
-        EXPECT(learnt_init(&l, 3, &err));
-        make_corpus(&c, &l, &r, 3);
-        spans_of(&c, &s);
+        begin(&l, &s);
         mem_fail_after = k;
         done = merge_learn(&s, &l, (struct merge_rules){ .n_ids = 320, .least = 1, .max_words = 2,
                                                          .max_bytes = 1 << 20 }, NULL, NULL, &err);
