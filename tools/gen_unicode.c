@@ -115,11 +115,11 @@ static unsigned print_pages(uint8_t page_of[N_PAGES])
     return n;
 }
 
-/* The class of every code point from cp to cp + 63, or UC_MIXED. */
+/* The class of every code point from cp to cp + 63, or UC_MIXED, or UC_BROKEN. */
 static unsigned class_of_block(uint32_t cp)
 {
     if (cp < 0x800 || (cp >= 0xD800 && cp <= 0xDFFF))
-        return UC_MIXED;                  /* no well-formed three bytes */
+        return UC_BROKEN;
     for (unsigned i = 1; i < 64; i++)
         if (class_of[cp + i] != class_of[cp])
             return UC_MIXED;

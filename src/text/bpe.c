@@ -148,7 +148,7 @@ static bool encode_word(const struct bpe *b, const struct bpe_word *w, struct bp
     size_t from = out->n;
     if (bpe_cache_find(s, w, out))
         return true;
-    if (!merge_word(b, w->text, s, out, err))
+    if (!merge_word(b, w->w.text, s, out, err))
         return false;
     bpe_cache_keep(s, w, out, from);
     return true;
@@ -174,7 +174,7 @@ bool bpe_flush(const struct bpe *b, struct bpe_scratch *s, struct ids *out, stru
         }
         s->piece_words++;
         if (!encode_word(b, &s->word[i], s, out, err) ||
-            (s->word[i].ends_piece && !end_piece(b, s, out, err)))
+            (s->word[i].w.ends_piece && !end_piece(b, s, out, err)))
             return false;
     }
     s->n_words = 0;
@@ -188,11 +188,14 @@ void bpe_begin(struct bpe_scratch *s, const uint8_t *text_end)
     s->inside = false;
 }
 
-bool bpe_encode_word(const struct bpe *b, struct bytes word, bool ends_piece,
-                     struct bpe_scratch *s, struct ids *out, struct err *err)
+bool bpe_encode_words(const struct bpe *b, const struct piece_word *w, size_t n,
+                      struct bpe_scratch *s, struct ids *out, struct err *err)
 {
-    bpe_cache_queue(s, word, ends_piece);
-    return s->n_words < QUEUE_WORDS || bpe_flush(b, s, out, err);
+    if (s->n_words + n > QUEUE_WORDS && !bpe_flush(b, s, out, err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        bpe_cache_queue(s, w[i]);
+    return true;
 }
 
 bool bpe_encode(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
@@ -200,9 +203,9 @@ bool bpe_encode(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
 {
     const uint8_t *at = piece.at, *end = at + piece.len, *stop;
     for (; at < end; at = stop) {
-        stop = b->by_word ? bpe_end_of_word(at, end) : end;
-        if (!bpe_encode_word(b, (struct bytes){ at, (size_t)(stop - at) }, stop == end, s, out,
-                             err))
+        stop = b->by_word ? word_end(at, end) : end;
+        struct piece_word w = { { at, (size_t)(stop - at) }, stop == end };
+        if (!bpe_encode_words(b, &w, 1, s, out, err))
             return false;
     }
     return true;

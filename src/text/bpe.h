@@ -25,6 +25,7 @@
 #include "text/bpe_cache.h"
 #include "text/bpe_ranks.h"
 #include "text/pair_map.h"
+#include "text/piece_words.h"
 #include "text/spm.h"
 #include "text/vocab.h"
 
@@ -69,7 +70,7 @@ struct bpe {
     bool words_apart;                     /* characters: words can be merged one by one */
 
     /* After bpe_finish(). */
-    bool by_word;                         /* pieces are cut into words, see bpe_end_of_word() */
+    bool by_word;                         /* pieces are cut into words */
     uint32_t stage_two;                   /* words: merges below it; UINT32_MAX: all */
     struct pair_map later;                /* the others, where there are any */
     bool later_inside;                    /* some of them make tokens inside a word */
@@ -108,9 +109,6 @@ struct pair_slot *bpe_take_merges(const struct bpe *b);
  * word by word, and words come from the cache; the result is the same.
  */
 bool bpe_finish(struct bpe *b, struct err *err);
-
-/* Where the word that starts at `at` ends: before a space after something that is none. */
-const uint8_t *bpe_end_of_word(const uint8_t *at, const uint8_t *end);
 
 /* Fills b->start, from the merges of rank below b->stage_two.  false: out of memory. */
 bool bpe_start_build(struct bpe *b);
@@ -152,8 +150,8 @@ bool bpe_flush(const struct bpe *b, struct bpe_scratch *s, struct ids *out, stru
 bool bpe_encode(const struct bpe *b, struct bytes piece, struct bpe_scratch *s,
                 struct ids *out, struct err *err);
 
-/* Where by_word is set: the same for the next word of a piece. */
-bool bpe_encode_word(const struct bpe *b, struct bytes word, bool ends_piece,
-                     struct bpe_scratch *s, struct ids *out, struct err *err);
+/* The same for n <= QUEUE_WORDS words of pieces, or whole pieces where by_word is not set. */
+bool bpe_encode_words(const struct bpe *b, const struct piece_word *w, size_t n,
+                      struct bpe_scratch *s, struct ids *out, struct err *err);
 
 #endif

@@ -3,28 +3,29 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-enum { LINES_ALIGN = 2 << 20, MAX_KEPT_SYMBOLS = 1 << 16 };
+enum { CACHE_ALIGN = 2 << 20, MAX_KEPT_SYMBOLS = 1 << 16 };
 
 void bpe_scratch_release(struct bpe_scratch *s)
 {
     mem_give(s->sym);
     mem_give(s->heap);
-    mem_give(s->line_block);
+    mem_give(s->cache_block);
     *s = (struct bpe_scratch){ 0 };
 }
 
-/* The lines lie anywhere in the memory of the cache, so it is asked for in large pages: looking
- * up where a small one is costs as much as the line. */
-static void take_lines(struct bpe_scratch *s)
+/* A word may be anywhere in the cache, so its memory is asked for in large pages: looking up
+ * where a small one is costs as much as the word. */
+static void take_cache(struct bpe_scratch *s)
 {
-    size_t size = sizeof *s->line << CACHE_LINES_LOG2;
-    s->line_block = mem_take(size + LINES_ALIGN, 1);
-    if (!s->line_block)
+    size_t sets = sizeof *s->set << SETS_LOG2, size = sets + (sizeof *s->line << LINES_LOG2);
+    s->cache_block = mem_take(size + CACHE_ALIGN, 1);
+    if (!s->cache_block)
         return;
-    uintptr_t at = (uintptr_t)s->line_block;
-    at = (at + LINES_ALIGN - 1) & ~(uintptr_t)(LINES_ALIGN - 1);
-    s->line = (struct bpe_line *)at;
-    madvise(s->line, size, MADV_HUGEPAGE);            /* small ones do as well */
+    uintptr_t at = (uintptr_t)s->cache_block;
+    at = (at + CACHE_ALIGN - 1) & ~(uintptr_t)(CACHE_ALIGN - 1);
+    s->set = (struct bpe_set *)at;
+    s->line = (struct bpe_line *)(at + sets);
+    madvise(s->set, size, MADV_HUGEPAGE);             /* small ones do as well */
 }
 
 static struct bpe_scratch *scratch_new(bool narrow)
@@ -32,7 +33,7 @@ static struct bpe_scratch *scratch_new(bool narrow)
     struct bpe_scratch *s = mem_take(1, sizeof *s);
     if (!s)
         return NULL;
-    take_lines(s);
+    take_cache(s);
     s->narrow = narrow;
     return s;
 }
@@ -77,71 +78,152 @@ enum { LAST_BYTE = 56 };                  /* where the last byte of eight is in 
 enum { LAST_BYTE = 0 };
 #endif
 
-/* The bytes of a word, then zeros, and its length in the last. */
-static inline void load_key(const struct bpe_scratch *s, struct bytes word, uint64_t key[4])
+#define COUNT_BITS ((uint64_t)0xF0 << LAST_BYTE)
+
+/* The bytes of a word, then zeros, n * 8 in all, and its length in the last. */
+static inline void load_key(const struct bpe_scratch *s, struct bytes word, uint64_t *key,
+                            size_t n)
 {
     static const uint8_t mask[2 * sizeof(uint64_t[4])] = {
         255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
         255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255 };
     uint64_t keep[4];
-    if (s->text_end && (size_t)(s->text_end - word.at) >= sizeof keep) {
-        memcpy(key, word.at, sizeof keep);
-        memcpy(keep, mask + sizeof keep - word.len, sizeof keep);
-        for (int i = 0; i < 4; i++)
+    if (s->text_end && (size_t)(s->text_end - word.at) >= n * sizeof *key) {
+        memcpy(key, word.at, n * sizeof *key);
+        memcpy(keep, mask + sizeof keep - word.len, n * sizeof *key);
+        for (size_t i = 0; i < n; i++)
             key[i] &= keep[i];
     } else {
-        memset(key, 0, sizeof keep);
+        memset(key, 0, n * sizeof *key);
         memcpy(key, word.at, word.len);
     }
-    key[3] |= (uint64_t)word.len << LAST_BYTE;
+    key[n - 1] |= (uint64_t)word.len << LAST_BYTE;
 }
 
-static inline size_t line_of(const uint64_t key[4])
+static inline uint64_t mix(uint64_t a, uint64_t b)
 {
-    uint64_t a = (key[0] ^ key[2] << 1) * 0x9E3779B97F4A7C15u;
-    uint64_t b = (key[1] ^ key[3] << 1) * 0xC2B2AE3D27D4EB4Fu;
-    uint64_t h = a ^ (b << 32 | b >> 32) ^ key[3];
-    h = (h ^ h >> 32) * 0xD6E8FEB86659FD93u;
-    return (size_t)(h >> (64 - CACHE_LINES_LOG2));
+    uint64_t h = a * 0x9E3779B97F4A7C15u, g = b * 0xC2B2AE3D27D4EB4Fu;
+    return h ^ (g << 32 | g >> 32);
 }
 
-void bpe_cache_queue(struct bpe_scratch *s, struct bytes text, bool ends_piece)
+static inline size_t top_bits(uint64_t h, unsigned n)
+{
+    return (size_t)((h ^ h >> 32) * 0xD6E8FEB86659FD93u >> (64 - n));
+}
+
+void bpe_cache_queue(struct bpe_scratch *s, struct piece_word word)
 {
     struct bpe_word *w = &s->word[s->n_words++];
-    w->text = text;
-    w->ends_piece = ends_piece;
+    struct bytes text = word.text;
+    w->w = word;
+    w->set = NULL;
     w->line = NULL;
-    if (!s->line || text.len > LINE_BYTES)
+    if (!s->set || text.len > LONG_BYTES)
         return;
-    load_key(s, text, w->key);
-    w->line = &s->line[line_of(w->key)];
+    if (text.len <= SHORT_BYTES) {
+        load_key(s, text, w->key, 2);
+        w->set = &s->set[top_bits(mix(w->key[0], w->key[1]), SETS_LOG2)];
+        __builtin_prefetch(w->set);
+        return;
+    }
+    load_key(s, text, w->key, 4);
+    w->line = &s->line[top_bits(mix(w->key[0], w->key[1]) + mix(w->key[3], w->key[2]),
+                                LINES_LOG2)];
     __builtin_prefetch(w->line);
 }
 
-/* How many tokens a line holds. */
-static inline unsigned line_ids(const struct bpe_scratch *s)
+/* Tokens as they are kept: of 16 bits or of 32. */
+static inline void put_ids(uint32_t *to, const uint16_t *kept, bool narrow, int n)
 {
-    return s->narrow ? NARROW_IDS : WIDE_IDS;
+    if (narrow)
+        for (int i = 0; i < n; i++)
+            to[i] = kept[i];
+    else
+        memcpy(to, kept, (size_t)n / 2 * sizeof *to);
+}
+
+static inline void keep_ids(uint16_t *kept, const uint32_t *id, bool narrow, size_t n)
+{
+    if (narrow)
+        for (size_t i = 0; i < n; i++)
+            kept[i] = (uint16_t)id[i];
+    else
+        memcpy(kept, id, n * sizeof *id);
+}
+
+static inline unsigned way_ids(const struct bpe_scratch *s)
+{
+    return s->narrow ? WAY_NARROW : WAY_WIDE;
+}
+
+static inline bool has_key(const struct bpe_way *w, const uint64_t key[2])
+{
+    return !((w->key[0] ^ key[0]) | ((w->key[1] ^ key[1]) & ~COUNT_BITS));
+}
+
+static inline unsigned count_of(const struct bpe_way *w)
+{
+    return (unsigned)(w->key[1] >> (LAST_BYTE + 4) & 15) + 1;
+}
+
+static bool find_in_set(const struct bpe_scratch *s, const struct bpe_word *w, struct ids *out)
+{
+    struct bpe_set *set = w->set;
+    bool first = has_key(&set->way[0], w->key);
+    if (!first && !has_key(&set->way[1], w->key))
+        return false;
+    if (out->cap - out->n < 2 * WAY_NARROW && !ids_reach(out, 2 * WAY_NARROW))
+        return true;                      /* out->failed says it */
+    uint32_t *to = out->at + out->n;      /* what is written after n is overwritten next */
+    const struct bpe_way *way = &set->way[!first];
+    unsigned n = count_of(way);
+    put_ids(to, way->narrow, s->narrow, WAY_NARROW);
+    if (n > way_ids(s))
+        put_ids(to + way_ids(s), set->way[1].narrow, s->narrow, WAY_NARROW);
+    out->n += n;
+    if (!first) {
+        struct bpe_way was = set->way[0];
+        set->way[0] = set->way[1];
+        set->way[1] = was;
+    }
+    return true;
 }
 
 bool bpe_cache_find(const struct bpe_scratch *s, const struct bpe_word *w, struct ids *out)
 {
     const struct bpe_line *line = w->line;
+    if (w->set)
+        return find_in_set(s, w, out);
     if (!line)
         return false;
     const uint64_t *l = line->key, *k = w->key;
     if ((l[0] ^ k[0]) | (l[1] ^ k[1]) | (l[2] ^ k[2]) | (l[3] ^ k[3]))
         return false;
-    if (out->cap - out->n < NARROW_IDS && !ids_reach(out, NARROW_IDS))
-        return true;                      /* out->failed says it */
-    uint32_t *to = out->at + out->n;      /* what is written after n is overwritten next */
-    if (s->narrow)
-        for (int i = 0; i < NARROW_IDS; i++)
-            to[i] = line->narrow[i];
-    else
-        memcpy(to, line->narrow + 1, WIDE_IDS * sizeof *to);
+    if (out->cap - out->n < LINE_NARROW && !ids_reach(out, LINE_NARROW))
+        return true;
+    put_ids(out->at + out->n, line->narrow + !s->narrow, s->narrow, LINE_NARROW);
     out->n += line->n;
     return true;
+}
+
+static void keep_in_set(const struct bpe_scratch *s, const struct bpe_word *w, const uint32_t *id,
+                        size_t n)
+{
+    size_t room = way_ids(s), first = n < room ? n : room;
+    struct bpe_way *way = w->set->way;
+    if (n == 0 || n > 2 * room)
+        return;
+    if (n > room) {
+        way[1] = (struct bpe_way){ 0 };
+        keep_ids(way[1].narrow, id + first, s->narrow, n - first);
+    } else {
+        if (count_of(way) > room)
+            way[0] = (struct bpe_way){ 0 };
+        way++;
+    }
+    way->key[0] = w->key[0];
+    way->key[1] = w->key[1] | (uint64_t)(n - 1) << (LAST_BYTE + 4);
+    keep_ids(way->narrow, id, s->narrow, first);
 }
 
 void bpe_cache_keep(const struct bpe_scratch *s, const struct bpe_word *w,
@@ -149,13 +231,13 @@ void bpe_cache_keep(const struct bpe_scratch *s, const struct bpe_word *w,
 {
     size_t n = out->n - from;
     struct bpe_line *line = w->line;
-    if (!line || out->failed || n > line_ids(s))
+    if (out->failed)
+        return;
+    if (w->set)
+        keep_in_set(s, w, out->at + from, n);
+    if (!line || n > (s->narrow ? LINE_NARROW : LINE_WIDE))
         return;
     memcpy(line->key, w->key, sizeof line->key);
     line->n = (uint16_t)n;
-    if (s->narrow)
-        for (size_t i = 0; i < n; i++)
-            line->narrow[i] = (uint16_t)out->at[from + i];
-    else
-        memcpy(line->narrow + 1, out->at + from, n * sizeof *out->at);
+    keep_ids(line->narrow + !s->narrow, out->at + from, s->narrow, n);
 }

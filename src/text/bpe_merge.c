@@ -189,6 +189,10 @@ static void link_all(struct rules r, const uint32_t *id, uint32_t n, struct bpe_
 static bool merge_run(struct rules r, uint32_t *id, size_t *n, struct bpe_scratch *s,
                       struct err *err)
 {
+    if (*n == 2) {
+        *n -= rank_of(r, id[0], id[1], &id[0]) != NO_RANK;
+        return true;
+    }
     if (*n <= SHORT_PIECE) {
         *n = merge_short(r, id, *n);
         return true;

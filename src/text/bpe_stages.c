@@ -1,46 +1,21 @@
 /*
  * bpe_stages: what the list of merges allows, found out when it is complete.
  *
- * Words end before a space that follows something other than a space or a control character.
- * Tokens that hold the end of one word and the start of the next have such a space in their
- * bytes, behind the first.  Where no merge makes such a token, words can be merged one by one.
- * Where some do, those below the first of them can be, if they do not need what it or a later
- * one makes.
+ * Tokens that hold the end of one word and the start of the next (piece_words.h) have a space
+ * that begins a word in their bytes, behind the first.  Where no merge makes such a token, words
+ * can be merged one by one.  Where some do, those below the first of them can be, if they do not
+ * need what it or a later one makes.
  */
 #include "text/bpe.h"
 
 enum { LEAST_SHARE = 8 };                 /* 1/8 of the merges must be below stage two */
 
-static bool is_cut(const uint8_t *at)
-{
-    return at[0] == ' ' && at[-1] > ' ';
-}
-
 static bool crosses_words(struct bytes b)
 {
     for (size_t i = 1; i < b.len; i++)
-        if (is_cut(b.at + i))
+        if (word_ends_at(b.at + i))
             return true;
     return false;
-}
-
-const uint8_t *bpe_end_of_word(const uint8_t *at, const uint8_t *end)
-{
-    const uint64_t ones = 0x0101010101010101u;
-    for (at++; at < end; at++) {
-        uint64_t x;
-        for (; end - at >= 8; at += 8) {
-            memcpy(&x, at, sizeof x);
-            x ^= ones * ' ';
-            if ((x - ones) & ~x & ones << 7)
-                break;                    /* a space among the eight */
-        }
-        while (at < end && *at != ' ')
-            at++;
-        if (at < end && at[-1] > ' ')
-            return at;
-    }
-    return end;
 }
 
 static bool has_all_bytes(const struct bpe *b)

@@ -6,7 +6,7 @@
  * whose result has the bytes of a token gives that token and takes no id.
  *
  * Words: a text is cut before each space that follows a byte above the space itself, as
- * bpe_end_of_word() cuts it.  A token of more than one word is a superword.
+ * word_end() cuts it.  A token of more than one word is a superword.
  */
 #ifndef KEXA_TEXT_LEARNT_H
 #define KEXA_TEXT_LEARNT_H

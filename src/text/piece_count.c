@@ -71,7 +71,7 @@ static bool count_words(struct piece_count *t, const uint8_t *at, const uint8_t 
                         uint32_t weight)
 {
     for (const uint8_t *stop; at < end; at = stop) {
-        stop = bpe_end_of_word(at, end);
+        stop = word_end(at, end);
         if (!count(t, at, (size_t)(stop - at), weight))
             return false;
     }

@@ -7,6 +7,55 @@ static bool is_other(struct unit u)
     return u.len && !(u.class & (UC_SPACE | UC_LETTER | UC_NUMBER));
 }
 
+static inline bool is_ascii_letter(uint8_t c)
+{
+    return (unsigned)(c | 0x20) - 'a' < 26;
+}
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+/* How many of the eight bytes at `at` are ASCII letters, from the first on. */
+static inline unsigned leading_letters(const uint8_t *at)
+{
+    const uint64_t ones = 0x0101010101010101u, high = ones << 7;
+    uint64_t x;
+    memcpy(&x, at, sizeof x);
+    uint64_t low = (x | ones * 0x20) & ~high;
+    uint64_t other = ~(low + ones * (0x80 - 'a')) | (low + ones * (0x7F - 'z')) | x;
+    other &= high;
+    return other ? (unsigned)__builtin_ctzll(other) >> 3 : 8;
+}
+#else
+static inline unsigned leading_letters(const uint8_t *at)
+{
+    unsigned n = 0;
+    while (n < 8 && is_ascii_letter(at[n]))
+        n++;
+    return n;
+}
+#endif
+
+/* Past units of a class that has the letters, and of the others only marks. */
+static inline const uint8_t *skip_letters(const uint8_t *at, const uint8_t *end, unsigned class)
+{
+    for (;;) {
+        while (at < end && *at >= 0x80) {
+            struct unit u = unit_wide(at, end);
+            if (!(u.class & class))
+                return at;
+            at += u.len;
+        }
+        unsigned n = 8;
+        while (n == 8 && end - at >= 8) {
+            n = leading_letters(at);
+            at += n;
+        }
+        while (at < end && is_ascii_letter(*at))
+            at++;
+        if (at == end || *at < 0x80)
+            return at;
+    }
+}
+
 static const uint8_t *skip_class(const uint8_t *at, const uint8_t *end, unsigned class)
 {
     for (struct unit u = unit_at(at, end); u.class & class; u = unit_at(at, end))
@@ -69,7 +118,7 @@ static inline size_t gpt2_or_digits(const uint8_t *at, const uint8_t *end, bool 
     if (u.cp == ' ')
         first = unit_at(++p, end);
     if (first.class & UC_LETTER)
-        return (size_t)(skip_class(p + first.len, end, UC_LETTER) - at);
+        return (size_t)(skip_letters(p + first.len, end, UC_LETTER) - at);
     if (!digits && (first.class & UC_NUMBER))
         return (size_t)(skip_class(p + first.len, end, UC_NUMBER) - at);
     if (is_other(first))
@@ -96,7 +145,7 @@ static inline bool more_words(const uint8_t *at, const uint8_t *end)
 /* L M*(?:L M*)* from a letter. */
 static inline const uint8_t *skip_word(const uint8_t *at, const uint8_t *end)
 {
-    return skip_class(at + unit_at(at, end).len, end, UC_LETTER | UC_MARK);
+    return skip_letters(at + unit_at(at, end).len, end, UC_LETTER | UC_MARK);
 }
 
 /* (?:L M*(?: L M*)*)+ from a letter: words joined by single spaces. */
@@ -167,24 +216,6 @@ static size_t next_exaone_moe(const uint8_t *at, const uint8_t *end)
     return n ? n : next_exaone_moe_ascii(at, end);
 }
 
-/* Pieces of letters, and of one other character and letters. */
-static size_t word_exaone_moe(const uint8_t *at, const uint8_t *end, bool inside, bool *more)
-{
-    const uint8_t *p = at;
-    if (!inside && *at == '\'')
-        return 0;                         /* perhaps a contraction */
-    struct unit u = unit_at(at, end);
-    if (!(u.class & UC_LETTER)) {
-        p += u.len;
-        if (u.cp == '\r' || u.cp == '\n' || (u.class & UC_NUMBER) ||
-            !(unit_at(p, end).class & UC_LETTER))
-            return 0;
-    }
-    p = skip_word(p, end);
-    *more = more_words(p, end);
-    return (size_t)(p - at);
-}
-
 /* \p{N}{1,most}, from a number. */
 static size_t numbers(const uint8_t *at, const uint8_t *end, unsigned most)
 {
@@ -205,11 +236,11 @@ static inline size_t llama3_or_qwen2(const uint8_t *at, const uint8_t *end, unsi
     struct unit u = unit_at(at, end), v = unit_at(at + u.len, end);
     bool is_break = u.cp == '\r' || u.cp == '\n';
     if (u.class & UC_LETTER)
-        return (size_t)(skip_class(at, end, UC_LETTER) - at);
+        return (size_t)(skip_letters(at, end, UC_LETTER) - at);
     if (u.class & UC_NUMBER)
         return numbers(at, end, digits);
     if (!is_break && (v.class & UC_LETTER))
-        return (size_t)(skip_class(at + u.len, end, UC_LETTER) - at);
+        return (size_t)(skip_letters(at + u.len, end, UC_LETTER) - at);
     if (is_other(u) || (u.cp == ' ' && is_other(v))) {
         const uint8_t *p = skip_other(at + u.len, end);
         while (p < end && (*p == '\r' || *p == '\n'))
@@ -255,29 +286,89 @@ static size_t next_all(const uint8_t *at, const uint8_t *end)
     return (size_t)(end - at);
 }
 
-const struct pretok pretok_spm = { .name = "spm", .next = next_all };
-const struct pretok pretok_general = { .name = "pattern", .next = next_all };
+/* Past letters of `class` and a space before them; `at` where there are none. */
+static inline const uint8_t *spaced_letters(const uint8_t *at, const uint8_t *end, unsigned class)
+{
+    const uint8_t *p = at + (*at == ' ');
+    if (p == end)
+        return at;
+    if (*p < 0x80)
+        return is_ascii_letter(*p) ? skip_letters(p + 1, end, class) : at;
+    struct unit u = unit_wide(p, end);
+    return u.class & UC_LETTER ? skip_letters(p + u.len, end, class) : at;
+}
+
+/* How a pattern treats a run of letters that may have a space before it. */
+enum letters { LETTERS_APART, LETTERS_A_PIECE, LETTERS_JOINED };
+
+/* Most pieces are such runs, or are joined from them, and are not looked at closer. */
+static inline __attribute__((always_inline)) size_t
+cut_words(struct pretok_cut *c, struct piece_word *w, size_t room, pretok_next_fn *next,
+          enum letters letters)
+{
+    bool joined = letters == LETTERS_JOINED;
+    unsigned class = joined ? UC_LETTER | UC_MARK : UC_LETTER;
+    bool fast = letters != LETTERS_APART && (c->by_word || !joined);
+    const uint8_t *at = c->at, *end = c->end;
+    size_t n = 0;
+    while (n < room && at < end) {
+        const uint8_t *stop = fast && !c->piece_end ? spaced_letters(at, end, class) : at;
+        bool ends = true;
+        if (stop > at) {
+            ends = !joined || !more_words(stop, end);
+        } else {
+            const uint8_t *piece = c->piece_end ? c->piece_end : at + next(at, end);
+            stop = c->by_word ? word_end(at, piece) : piece;
+            ends = stop == piece;
+            c->piece_end = ends ? NULL : piece;
+        }
+        w[n++] = (struct piece_word){ { at, (size_t)(stop - at) }, ends };
+        at = stop;
+    }
+    c->at = at;
+    return n;
+}
+
+#define CUT(name, next, letters) \
+    static size_t name(struct pretok_cut *c, struct piece_word *w, size_t room) \
+    { \
+        return cut_words(c, w, room, next, letters); \
+    }
+CUT(cut_gpt2, next_gpt2, LETTERS_A_PIECE)
+CUT(cut_smollm, next_smollm, LETTERS_A_PIECE)
+CUT(cut_exaone_moe, next_exaone_moe, LETTERS_JOINED)
+CUT(cut_exaone_moe_ascii, next_exaone_moe_ascii, LETTERS_JOINED)
+CUT(cut_llama3, next_llama3, LETTERS_A_PIECE)
+CUT(cut_qwen2, next_qwen2, LETTERS_A_PIECE)
+CUT(cut_lines, next_lines, LETTERS_APART)
+CUT(cut_all, next_all, LETTERS_APART)
+#undef CUT
+
+const struct pretok pretok_spm = { .name = "spm", .next = next_all, .cut = cut_all };
+const struct pretok pretok_general = { .name = "pattern", .next = next_all, .cut = cut_all };
 
 const struct pretok pretoks[] = {
-    { .name = "smollm", .next = next_smollm, .gguf_names = "smollm",
+    { .name = "smollm", .next = next_smollm, .cut = cut_smollm, .gguf_names = "smollm",
       .json = { "digits + bytelevel:" PRETOK_GPT2_REGEX,
                 "split:\\p{N} + bytelevel:" PRETOK_GPT2_REGEX,
                 "split:\\p{N} + split:" PRETOK_GPT2_REGEX " + bytelevel" } },
-    { .name = "gpt2", .next = next_gpt2, .gguf_names = "gpt-2 gpt2",
+    { .name = "gpt2", .next = next_gpt2, .cut = cut_gpt2, .gguf_names = "gpt-2 gpt2",
       .json = { "bytelevel:" PRETOK_GPT2_REGEX, "split:" PRETOK_GPT2_REGEX " + bytelevel" } },
-    { .name = "exaone", .next = next_smollm, .gguf_names = "exaone" },
-    { .name = "exaone4", .next = next_gpt2, .gguf_names = "exaone4" },
-    { .name = "exaone-moe", .next = next_exaone_moe, .word = word_exaone_moe,
+    { .name = "exaone", .next = next_smollm, .cut = cut_smollm, .gguf_names = "exaone" },
+    { .name = "exaone4", .next = next_gpt2, .cut = cut_gpt2, .gguf_names = "exaone4" },
+    { .name = "exaone-moe", .next = next_exaone_moe, .cut = cut_exaone_moe,
       .gguf_names = "exaone-moe",
       .json = { "split:" PRETOK_EXAONE_MOE_REGEX " + bytelevel" } },
-    { .name = "exaone-moe", .next = next_exaone_moe_ascii, .word = word_exaone_moe,
+    { .name = "exaone-moe", .next = next_exaone_moe_ascii, .cut = cut_exaone_moe_ascii,
       .json = { "split:" PRETOK_EXAONE_MOE_ASCII_REGEX " + bytelevel" } },
-    { .name = "llama3", .next = next_llama3, .gguf_names = "llama-bpe llama3 llama-v3",
+    { .name = "llama3", .next = next_llama3, .cut = cut_llama3,
+      .gguf_names = "llama-bpe llama3 llama-v3",
       .json = { "split:" PRETOK_LLAMA3_REGEX " + bytelevel" },
       .gguf_whole = true, .gguf_bos = true },
-    { .name = "qwen2", .next = next_qwen2, .gguf_names = "qwen2 deepseek-r1-qwen solar-open",
+    { .name = "qwen2", .next = next_qwen2, .cut = cut_qwen2,
+      .gguf_names = "qwen2 deepseek-r1-qwen solar-open",
       .json = { "split:" PRETOK_QWEN2_REGEX " + bytelevel" } },
-    { .name = "kexa-lines", .next = next_lines, .gguf_names = "kexa-lines",
+    { .name = "kexa-lines", .next = next_lines, .cut = cut_lines, .gguf_names = "kexa-lines",
       .json = { "split:" PRETOK_LINES_REGEX " + bytelevel" } },
     { 0 }
 };

@@ -8,20 +8,26 @@
 #ifndef KEXA_TEXT_PRETOK_H
 #define KEXA_TEXT_PRETOK_H
 
+#include "text/piece_words.h"
 #include "text/pretok_pattern.h"
 
 /* Length in bytes of the piece that starts at `at`; at least 1 where at < end. */
 typedef size_t pretok_next_fn(const uint8_t *at, const uint8_t *end);
 
-/* The same for the words of a piece, where a piece may be letters with single spaces between:
- * length in bytes of the word that starts at `at`; 0: `at` starts another kind of piece.  Each
- * but the first starts with its space.  *more: another word of the piece follows. */
-typedef size_t pretok_word_fn(const uint8_t *at, const uint8_t *end, bool inside, bool *more);
+/* A text while it is cut into words, or whole pieces. */
+struct pretok_cut {
+    const uint8_t *at, *end;
+    bool by_word;
+    const uint8_t *piece_end;             /* of a piece that `at` is inside of; NULL */
+};
+
+/* The next words, at most `room`; 0 at the end of the text. */
+typedef size_t pretok_cut_fn(struct pretok_cut *c, struct piece_word *w, size_t room);
 
 struct pretok {
     const char *name;
     pretok_next_fn *next;
-    pretok_word_fn *word;                 /* or NULL */
+    pretok_cut_fn *cut;
     const char *gguf_names;               /* of tokenizer.ggml.pre, separated by spaces; NULL */
     const char *json[3];                  /* spellings in tokenizer.json, as pretok_spell() */
     bool gguf_whole;                      /* GGUF: a piece that is a token is that token */

@@ -54,46 +54,25 @@ static bool encode_piece(void *arg, struct bytes piece, struct err *err)
     return bpe_encode(&e->t->bpe, piece, e->scratch, e->out, err);
 }
 
-/* Encodes the piece at `at` word by word, if it is one of words: its length, or 0. */
-static bool encode_words(struct encoder *e, const uint8_t *at, const uint8_t *end, size_t *len,
-                         struct err *err)
-{
-    const uint8_t *p = at;
-    bool more = false;
-    do {
-        size_t n = e->t->pre->word(p, end, more, &more);
-        if (n && !bpe_encode_word(&e->t->bpe, (struct bytes){ p, n }, !more, e->scratch, e->out,
-                                  err))
-            return false;
-        p += n;
-    } while (more);
-    *len = (size_t)(p - at);
-    return true;
-}
-
 /* Text between added tokens. */
 static bool encode_plain(struct encoder *e, struct bytes text, struct err *err)
 {
     const struct bpe *b = &e->t->bpe;
-    bpe_begin(e->scratch, text.at + text.len);
+    struct pretok_cut c = { text.at, text.at + text.len, b->by_word, NULL };
+    struct piece_word w[QUEUE_WORDS];
+    bool ok = true;
+    bpe_begin(e->scratch, c.end);
     if (e->t->pattern)
-        return pretok_pattern_split(e->t->pattern, text, encode_piece, e, err) &&
-               bpe_flush(b, e->scratch, e->out, err);
-    const uint8_t *at = text.at, *end = at + text.len;
-    bool words = b->by_word && e->t->pre->word;
-    while (at < end) {
-        size_t len = 0;
-        if (words && !encode_words(e, at, end, &len, err))
-            return false;
-        at += len;
-        if (len)
-            continue;
-        size_t n = e->t->vocab.chars ? bpe_next_word(b, at, end) : e->t->pre->next(at, end);
-        if (!bpe_encode(b, (struct bytes){ at, n }, e->scratch, e->out, err))
-            return false;
-        at += n;
-    }
-    return bpe_flush(b, e->scratch, e->out, err);
+        ok = pretok_pattern_split(e->t->pattern, text, encode_piece, e, err);
+    else if (e->t->vocab.chars)
+        for (size_t n; ok && c.at < c.end; c.at += n) {
+            n = bpe_next_word(b, c.at, c.end);
+            ok = bpe_encode(b, (struct bytes){ c.at, n }, e->scratch, e->out, err);
+        }
+    else
+        for (size_t n; ok && (n = e->t->pre->cut(&c, w, QUEUE_WORDS)) > 0;)
+            ok = bpe_encode_words(b, w, n, e->scratch, e->out, err);
+    return ok && bpe_flush(b, e->scratch, e->out, err);
 }
 
 /* Vocabularies of characters: U+2581 in a text is a space like any other. */

@@ -50,7 +50,7 @@ static bool segment_by_words(const void *arg, struct bytes piece, struct ids *ou
     const struct trainer *t = arg;
     const uint8_t *at = piece.at, *end = at + piece.len;
     for (const uint8_t *stop; at < end; at = stop) {
-        stop = bpe_end_of_word(at, end);
+        stop = word_end(at, end);
         struct bytes word = { at, (size_t)(stop - at) };
         const uint32_t *id = word_table_tokens(&t->words, &t->spans, word);
         if (!id)

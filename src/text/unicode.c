@@ -71,12 +71,37 @@ static bool may_compose(const uint8_t *at)
     return any & 1;
 }
 
-/* Eight bytes at a time, wherever characters begin: bytes that begin none are in no table. */
+typedef uint8_t sixteen_bytes __attribute__((vector_size(16)));
+typedef uint64_t two_words __attribute__((vector_size(16)));
+
+/* Surely not at one of 16 bytes; 18 can be read.  Composing characters begin with CC to E3, with
+ * EA and less than B0, or with EF or more; not with E2 80 and more than 81, and among those that
+ * begin with E3 only with 80 and at least AA, or 82 and 99 or 9A. */
+static bool none_composes(const uint8_t *at)
+{
+    sixteen_bytes x, y, z;
+    memcpy(&x, at, sizeof x);
+    memcpy(&y, at + 1, sizeof y);
+    memcpy(&z, at + 2, sizeof z);
+    sixteen_bytes some = (sixteen_bytes)(x - 0xCC < 0xE3 - 0xCC) | (sixteen_bytes)(x > 0xEE) |
+                         ((sixteen_bytes)(x == 0xEA) & (sixteen_bytes)(y < 0xB0));
+    sixteen_bytes marks = ((sixteen_bytes)(y == 0x80) & (sixteen_bytes)(z > 0xA9)) |
+                          ((sixteen_bytes)(y == 0x82) & (sixteen_bytes)(z - 0x99 < 2));
+    sixteen_bytes quotes = (sixteen_bytes)(x == 0xE2) & (sixteen_bytes)(y == 0x80) &
+                           (sixteen_bytes)(z > 0x81);
+    some = (some & ~quotes) | ((sixteen_bytes)(x == 0xE3) & marks);
+    two_words any = (two_words)some;
+    return !(any[0] | any[1]);
+}
+
+/* Many bytes at a time, wherever characters begin: bytes that begin none are in no table. */
 bool unicode_is_nfc(struct bytes text)
 {
     const uint8_t *at = text.at, *end = at + text.len;
     while (at < end) {
         uint64_t eight = 0;
+        while (end - at > 17 && none_composes(at))
+            at += 16;
         if (end - at > 8) {
             memcpy(&eight, at, 8);
             if (!(eight & 0x8080808080808080u) || !may_compose(at)) {

@@ -17,6 +17,7 @@ enum {
     UC_SPACE    = 8,                      /* White_Space: 25 code points */
     UC_WORD     = 16,                     /* \w: Alphabetic, M, Nd, Pc, Join_Control */
     UC_COMPOSES = 32,                     /* text without any such code point is in NFC */
+    UC_BROKEN   = 64,                     /* of a block: no well-formed three bytes */
     UC_MIXED    = 128                     /* of a block: its code points differ */
 };
 
@@ -63,8 +64,9 @@ static inline struct unit unit_wide(const uint8_t *at, const uint8_t *end)
     if (end - at > 2 && (at[0] & 0xF0) == 0xE0 && (at[1] & 0xC0) == 0x80 &&
         (at[2] & 0xC0) == 0x80) {
         unsigned block = (at[0] & 15u) << 6 | (at[1] & 63u), class = unicode_block_class[block];
-        if (class != UC_MIXED)
-            return (struct unit){ block << 6 | (at[2] & 63u), 3, class };
+        uint32_t cp = block << 6 | (at[2] & 63u);
+        if (class != UC_BROKEN)
+            return (struct unit){ cp, 3, class == UC_MIXED ? unicode_class(cp) : class };
     }
     u.cp = utf8_decode_wide(at, end, &u.len);
     u.class = unicode_class(u.cp);

@@ -102,7 +102,7 @@ static unsigned most_words(const struct tokenizer *t, unsigned *n_over_one)
         struct bytes b = tokenizer_token_bytes(t, i);
         unsigned n = 0;
         for (const uint8_t *at = b.at; at < b.at + b.len; n++)
-            at = bpe_end_of_word(at, b.at + b.len);
+            at = word_end(at, b.at + b.len);
         most = n > most ? n : most;
         *n_over_one += n > 1;
     }
@@ -389,7 +389,7 @@ static bool segment(const void *arg, struct bytes piece, struct ids *out)
     if (one->base)
         return encode_piece(one->base, piece, out);
     for (const uint8_t *stop; at < end; at = stop) {
-        stop = bpe_end_of_word(at, end);
+        stop = word_end(at, end);
         struct bytes word = { at, (size_t)(stop - at) };
         const uint32_t *id = word_table_tokens(&one->words, &one->spans, word);
         for (; *id != SPAN_END; id++)
