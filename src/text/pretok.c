@@ -286,10 +286,28 @@ static size_t next_all(const uint8_t *at, const uint8_t *end)
     return (size_t)(end - at);
 }
 
-/* Past letters of `class` and a space before them; `at` where there are none. */
-static inline const uint8_t *spaced_letters(const uint8_t *at, const uint8_t *end, unsigned class)
+/* How a pattern treats a run of letters: as nothing special; with a space before it as a piece;
+ * with any one character but a line break or a number before it as a piece; as the latter, and
+ * more such runs behind single spaces with it. */
+enum letters { LETTERS_APART, LETTERS_SPACED, LETTERS_LED, LETTERS_JOINED };
+
+/* Past what may be before letters; `at` where it may not, or may be a contraction. */
+static inline const uint8_t *skip_lead(const uint8_t *at, const uint8_t *end, enum letters letters)
 {
-    const uint8_t *p = at + (*at == ' ');
+    if (*at == ' ')
+        return at + 1;
+    if (letters == LETTERS_SPACED || is_ascii_letter(*at) || *at == '\'' || *at == '\r' ||
+        *at == '\n')
+        return at;
+    struct unit u = unit_at(at, end);
+    return u.class & (UC_LETTER | UC_NUMBER) ? at : at + u.len;
+}
+
+/* Past letters of `class` and what may be before them; `at` where there are none. */
+static inline const uint8_t *led_letters(const uint8_t *at, const uint8_t *end, unsigned class,
+                                         enum letters letters)
+{
+    const uint8_t *p = skip_lead(at, end, letters);
     if (p == end)
         return at;
     if (*p < 0x80)
@@ -297,9 +315,6 @@ static inline const uint8_t *spaced_letters(const uint8_t *at, const uint8_t *en
     struct unit u = unit_wide(p, end);
     return u.class & UC_LETTER ? skip_letters(p + u.len, end, class) : at;
 }
-
-/* How a pattern treats a run of letters that may have a space before it. */
-enum letters { LETTERS_APART, LETTERS_A_PIECE, LETTERS_JOINED };
 
 /* Most pieces are such runs, or are joined from them, and are not looked at closer. */
 static inline __attribute__((always_inline)) size_t
@@ -312,7 +327,7 @@ cut_words(struct pretok_cut *c, struct piece_word *w, size_t room, pretok_next_f
     const uint8_t *at = c->at, *end = c->end;
     size_t n = 0;
     while (n < room && at < end) {
-        const uint8_t *stop = fast && !c->piece_end ? spaced_letters(at, end, class) : at;
+        const uint8_t *stop = fast && !c->piece_end ? led_letters(at, end, class, letters) : at;
         bool ends = true;
         if (stop > at) {
             ends = !joined || !more_words(stop, end);
@@ -334,12 +349,12 @@ cut_words(struct pretok_cut *c, struct piece_word *w, size_t room, pretok_next_f
     { \
         return cut_words(c, w, room, next, letters); \
     }
-CUT(cut_gpt2, next_gpt2, LETTERS_A_PIECE)
-CUT(cut_smollm, next_smollm, LETTERS_A_PIECE)
+CUT(cut_gpt2, next_gpt2, LETTERS_SPACED)
+CUT(cut_smollm, next_smollm, LETTERS_SPACED)
 CUT(cut_exaone_moe, next_exaone_moe, LETTERS_JOINED)
 CUT(cut_exaone_moe_ascii, next_exaone_moe_ascii, LETTERS_JOINED)
-CUT(cut_llama3, next_llama3, LETTERS_A_PIECE)
-CUT(cut_qwen2, next_qwen2, LETTERS_A_PIECE)
+CUT(cut_llama3, next_llama3, LETTERS_LED)
+CUT(cut_qwen2, next_qwen2, LETTERS_LED)
 CUT(cut_lines, next_lines, LETTERS_APART)
 CUT(cut_all, next_all, LETTERS_APART)
 #undef CUT
