@@ -12,9 +12,9 @@
  * Five things make it fast, and none changes the ids: words are merged one by one where no
  * merge crosses them, or before those that do (bpe_stages.c); a word met again comes from a
  * cache (bpe_cache.h); the merges of words are in a small table (bpe_ranks.h); merging starts
- * from characters where they must come about first (bpe_start.c); and runs of symbols that
- * nothing joins are merged apart (bpe_cuts.c).  Each
- * is used only where the list of merges shows that it is exact.
+ * from characters and pairs of letters where they must come about first (bpe_start.c); and runs
+ * of symbols that nothing joins are merged apart (bpe_cuts.c).  Each is used only where the list
+ * of merges shows that it is exact.
  *
  * A character without a token is a loose symbol, MAX_VOCAB + code point, until merging is
  * done; then it becomes its byte tokens or the unknown token.
@@ -44,15 +44,21 @@ struct bpe_cuts {
 enum { BPE_N_START = 1 << 16 };
 #define BPE_NO_START UINT32_MAX
 
-/* A character that merging may start from; see bpe_start.c. */
+/* Bytes that merging may start from as one symbol; see bpe_start.c. */
 struct bpe_start {
     uint32_t number, rank;                /* BPE_NO_START; the last merge that makes it */
 };
 
 struct bpe_starts {
     struct bpe_start of[BPE_N_START];     /* by code point */
+    struct bpe_start spaced[BPE_N_START]; /* the same with a space before it */
     uint32_t before[256][64];             /* least rank by the byte before and the first, - 0xC0 */
     uint32_t after[64][256];              /* by the last byte, - 0x80, and the byte after */
+    /* By two bytes, 16 bits each, UINT16_MAX: none.  The rank of the two as one symbol; the
+     * least that takes the second with what ends with the first; the least that takes the first
+     * with what begins with the second. */
+    uint64_t pair[256][256];
+    bool some_missing;                    /* a byte has no token */
 };
 
 struct bpe {

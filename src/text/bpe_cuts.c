@@ -7,8 +7,8 @@
  * merged by itself.  Bits are shared, so some places are not cut that could be; that costs time,
  * never a wrong id.
  *
- * Symbols that merging can start from: for words, bytes and the characters of bpe_start.c, by
- * their numbers (bpe_ranks.h); for the merges across words, what the merges of words make, and
+ * Symbols that merging can start from: for words, bytes and those of bpe_start.c, by their
+ * numbers (bpe_ranks.h); for the merges across words, what the merges of words make, and
  * bytes.
  */
 #include "text/bpe.h"
@@ -95,14 +95,27 @@ static void list_merges(struct cutter *c, bool later)
     }
 }
 
+static void mark_start(struct cutter *c, uint32_t number)
+{
+    if (number != BPE_NO_START)
+        c->is_start[c->b->ranks.id[number]] = true;
+}
+
 static void mark_starts(struct cutter *c, bool later)
 {
     for (int i = 0; i < 256; i++)
         if (c->b->vocab->byte_id[i] != NO_TOKEN)
             c->is_start[c->b->vocab->byte_id[i]] = true;
-    for (uint32_t cp = 0; !later && cp < BPE_N_START; cp++)
-        if (c->b->start->of[cp].number != BPE_NO_START)
-            c->is_start[c->b->ranks.id[c->b->start->of[cp].number]] = true;
+    if (later)
+        return;
+    for (uint32_t cp = 0; cp < BPE_N_START; cp++) {
+        mark_start(c, c->b->start->of[cp].number);
+        mark_start(c, c->b->start->spaced[cp].number);
+    }
+    for (int i = 0; i < 128 * 128; i++) {
+        uint16_t rank = (uint16_t)c->b->start->pair[i / 128][i % 128];
+        mark_start(c, rank == UINT16_MAX ? BPE_NO_START : 256u + rank);
+    }
 }
 
 static bool take_bits(struct bpe_cuts *cuts, uint32_t n_merges)

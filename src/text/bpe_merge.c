@@ -2,7 +2,7 @@
 
 enum {
     SHORT_PIECE = 48,                     /* symbols; above, the heap is faster */
-    WHOLE_WORD = 8                        /* symbols; longer words are cut first */
+    WHOLE_WORD = 20                       /* symbols; longer words are cut first */
 };
 
 #define DEAD UINT32_MAX                   /* no symbol there */
@@ -244,17 +244,22 @@ bool bpe_merge(const struct bpe *b, enum bpe_stage stage, struct ids *v, size_t 
     return true;
 }
 
-/* The same for the numbers of a word: id[0, *n) becomes ids. */
-static bool merge_numbers(const struct bpe *b, uint32_t *id, size_t *n, struct bpe_scratch *s,
-                          struct err *err)
+/* The same for the numbers of a word, n > 0: id[0, *n) becomes ids. */
+static inline bool merge_numbers(const struct bpe *b, uint32_t *id, size_t *n,
+                                 struct bpe_scratch *s, struct err *err)
 {
-    struct rules r = { &b->merges, NULL, b->stage_two };
-    bool few = *n <= RANKS_FEW;
-    if (few && *n > 1)
+    if (*n == 1) {
+        *id = b->ranks.id[*id];
+        return true;
+    }
+    if (*n <= RANKS_FEW) {
         *n = bpe_ranks_merge(&b->ranks, id, *n);
+        return true;
+    }
+    struct rules r = { &b->merges, NULL, b->stage_two };
     for (size_t i = 0; i < *n; i++)
         id[i] = b->ranks.id[id[i]];
-    return few || merge_run(r, id, n, s, err);
+    return merge_run(r, id, n, s, err);
 }
 
 bool bpe_merge_word(const struct bpe *b, struct bytes word, struct bpe_scratch *s,

@@ -160,8 +160,8 @@ void bpe_ranks_release(struct bpe_ranks *r)
 
 /* A word while it is merged: symbols stay where they are, and gone ones are skipped. */
 struct row {
-    uint32_t order[RANKS_FEW + 4];        /* rank << 8 | place; or NO_ORDER */
-    uint8_t next[RANKS_FEW], prev[RANKS_FEW];
+    uint32_t order[RANKS_FEW + 8];        /* rank << 8 | place; or NO_ORDER */
+    uint8_t next[RANKS_FEW + 1], prev[RANKS_FEW + 1];
 };
 
 static inline uint32_t order_at(const struct bpe_ranks *r, const uint32_t *number, size_t i,
@@ -170,41 +170,68 @@ static inline uint32_t order_at(const struct bpe_ranks *r, const uint32_t *numbe
     return ranks_find(r, number[i], number[j]) | (uint32_t)i;
 }
 
+static inline uint32_t less(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Of eight at a time, so that most words take one step.  order: up to n + 7. */
 static inline uint32_t least(const uint32_t *order, size_t n)
 {
-    uint32_t a = NO_ORDER, b = NO_ORDER;
-    for (size_t i = 0; i < n; i += 4) {
-        uint32_t c = order[i] < order[i + 1] ? order[i] : order[i + 1];
-        uint32_t d = order[i + 2] < order[i + 3] ? order[i + 2] : order[i + 3];
-        a = c < a ? c : a;
-        b = d < b ? d : b;
+    uint32_t all = NO_ORDER;
+    for (size_t i = 0; i < n; i += 8) {
+        const uint32_t *o = order + i;
+        uint32_t a = less(less(o[0], o[1]), less(o[2], o[3]));
+        uint32_t b = less(less(o[4], o[5]), less(o[6], o[7]));
+        all = less(all, less(a, b));
     }
-    return a < b ? a : b;
+    return all;
+}
+
+/* The number that the merge of a rank makes. */
+static inline uint32_t made_by(const struct bpe_ranks *r, uint32_t rank)
+{
+    return r->made ? r->made[rank] : N_BYTES + rank;
+}
+
+/* The same as below for n = 2, as most runs of bytes are that merge little. */
+static size_t merge_two(const struct bpe_ranks *r, uint32_t *number)
+{
+    uint32_t order = ranks_find(r, number[0], number[1]);
+    if (order == NO_ORDER) {
+        number[0] = r->id[number[0]];
+        number[1] = r->id[number[1]];
+        return 2;
+    }
+    number[0] = r->id[made_by(r, order >> 8)];
+    return 1;
 }
 
 size_t bpe_ranks_merge(const struct bpe_ranks *r, uint32_t *number, size_t n)
 {
     struct row w;
-    for (size_t i = 0; i < n; i++) {
+    if (n == 2)
+        return merge_two(r, number);
+    for (size_t i = 0; i + 1 < n; i++) {
         w.next[i] = (uint8_t)(i + 1);
         w.prev[i] = (uint8_t)(i - 1);
-        w.order[i] = i + 1 < n ? order_at(r, number, i, i + 1) : NO_ORDER;
+        w.order[i] = order_at(r, number, i, i + 1);
     }
-    memset(w.order + n, 255, 4 * sizeof *w.order);
+    w.next[n - 1] = (uint8_t)n;
+    w.prev[n - 1] = (uint8_t)(n - 2);
+    w.prev[0] = 0;                        /* at the ends something is looked up for nothing */
+    memset(w.order + n - 1, 255, 8 * sizeof *w.order);
     for (uint32_t best; (best = least(w.order, n)) < RANK_MASK << 8;) {
-        size_t at = best & 255, gone = w.next[at], after = w.next[gone];
-        number[at] = r->made ? r->made[best >> 8] : N_BYTES + (best >> 8);
+        size_t at = best & 255, gone = w.next[at], after = w.next[gone], before = w.prev[at];
+        number[at] = made_by(r, best >> 8);
         w.next[at] = (uint8_t)after;
-        w.order[gone] = w.order[at] = NO_ORDER;
-        if (after < n) {
-            w.prev[after] = (uint8_t)at;
-            w.order[at] = order_at(r, number, at, after);
-        }
-        if (at > 0)
-            w.order[w.prev[at]] = order_at(r, number, w.prev[at], at);
+        w.prev[after] = (uint8_t)at;
+        w.order[gone] = NO_ORDER;
+        w.order[before] = order_at(r, number, before, at);
+        w.order[at] = order_at(r, number, at, after < n ? after : at) | -(uint32_t)(after == n);
     }
     size_t left = 0;
     for (size_t i = 0; i < n; i = w.next[i])
-        number[left++] = number[i];
+        number[left++] = r->id[number[i]];
     return left;
 }

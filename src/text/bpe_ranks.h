@@ -5,7 +5,8 @@
  * So a merge is 8 bytes here, in a table three quarters full, and it is found in one look: the
  * first half of the hash gives a number that was chosen when the table was filled so that the
  * second half of the hash and it lead each key to a place of its own (Belazzougui, Botelho and
- * Dietzfelbinger 2009, "Hash, displace, and compress").  No step of a search is guessed wrongly.
+ * Dietzfelbinger 2009, "Hash, displace, and compress").  No step of a search is guessed wrongly,
+ * nor is whether it found something.
  *
  * Tokens have numbers of their own here: a byte is itself, and what merges make is 256 + the
  * lowest rank that makes it.
@@ -47,10 +48,10 @@ static inline uint64_t ranks_slot(const struct bpe_ranks *r, uint64_t key)
 static inline uint32_t ranks_find(const struct bpe_ranks *r, uint32_t left, uint32_t right)
 {
     uint64_t key = (uint64_t)left << RANK_BITS | right, s = r->slot[ranks_slot(r, key)];
-    return s >> RANK_BITS == key ? (uint32_t)s << 8 & RANK_MASK << 8 : NO_ORDER;
+    return ((uint32_t)s << 8 & RANK_MASK << 8) | -(uint32_t)(s >> RANK_BITS != key);
 }
 
-/* Merges number[0, n), n <= RANKS_FEW, in place; gives how many are left. */
+/* number[0, n), 2 <= n <= RANKS_FEW, becomes the ids of what it merges to; gives how many. */
 size_t bpe_ranks_merge(const struct bpe_ranks *r, uint32_t *number, size_t n);
 
 #endif

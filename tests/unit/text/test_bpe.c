@@ -256,7 +256,18 @@ static const char *const parts[] = {
     "\u30ac", "\u304c", "\u306e", "\u0e01\u0e33", "\u093f", "\u0301", "7", "42", "\u2167", "'s",
     "'\u017f", "!", "...", "/", "\u201c", "\U0001F600", "\xFF", "\xEA", "\xEA\xB0", "\x80\x80",
     "\xED\xA0\x80", "\xC0\xAF", "\xF0\x9F\x98", "\xE0\x80\x80", "\x01 ", "_ x", "\u3000\u3042",
+    "\xE0\x83\xA9", "\xE0\x83\xA1", "\xE0\x83\xBC",            /* letters with a byte too many */
 };
+
+/* A space and a piece of the sample without spaces: long words. */
+static void put_long_word(struct rng *r, struct buf *out)
+{
+    size_t at = rng_u64(r) % sample.len, n = rng_u64(r) % 150;
+    buf_text(out, " ");
+    for (size_t i = at; i < sample.len && i < at + n; i++)
+        if ((uint8_t)sample.at[i] > ' ')
+            buf_put(out, sample.at + i, 1);
+}
 
 static void make_text(struct rng *r, struct buf *out)
 {
@@ -264,14 +275,16 @@ static void make_text(struct rng *r, struct buf *out)
     buf_clear(out);
     for (size_t i = 0; i < n_parts; i++) {
         size_t at = rng_u64(r) % sample.len, n = rng_u64(r) % 60;
-        unsigned kind = rng_u64(r) % 8;
+        unsigned kind = rng_u64(r) % 9;
         const char *part = parts[rng_u64(r) % (sizeof parts / sizeof *parts)];
         if (kind < 3)
             buf_put(out, sample.at + at, n < sample.len - at ? n : sample.len - at);
         for (size_t k = 0; kind == 3 && k < 3 * n; k++)
             buf_text(out, part);          /* a long run of one thing */
-        if (kind > 3)
+        if (kind > 3 && kind < 8)
             buf_text(out, part);
+        if (kind == 8)
+            put_long_word(r, out);
     }
 }
 
@@ -312,6 +325,38 @@ static void test_words(void)
         compare(t, names[i]);
         tokenizer_close(t);
     }
+    maker_release(&m);
+}
+
+/* How many symbols a space, where wanted, and a character start from. */
+static size_t n_starts(const struct bpe *b, bool space, uint32_t cp)
+{
+    uint8_t text[5] = " ";
+    uint32_t number[5];
+    size_t n = space + utf8_encode(cp, text + space);
+    return bpe_put_start(b, (struct bytes){ text, n }, number);
+}
+
+/* Characters, some with a space, and pairs of letters start as one symbol. */
+static void test_starts(void)
+{
+    struct maker m;
+    maker_init(&m, true);
+    learn(&m, MAX_IDS);
+    struct tokenizer *t = tokenizer_of(&m, "exaone-moe", 0);
+    const struct bpe_starts *s = t ? t->bpe.start : NULL;
+    unsigned whole = 0, spaced = 0, pairs = 0;
+    for (uint32_t cp = 0; s && cp < BPE_N_START; cp++) {
+        whole += s->of[cp].number != BPE_NO_START && n_starts(&t->bpe, false, cp) == 1;
+        spaced += s->spaced[cp].number != BPE_NO_START && n_starts(&t->bpe, true, cp) == 1;
+    }
+    for (unsigned i = 0; s && i < 1 << 14; i++) {
+        uint8_t two[2] = { (uint8_t)(i >> 7), i & 127 };
+        uint32_t number[2];
+        pairs += bpe_put_start(&t->bpe, (struct bytes){ two, 2 }, number) == 1;
+    }
+    EXPECTF(whole == 100 && spaced == 6 && pairs == 162, "%u, %u, %u", whole, spaced, pairs);
+    tokenizer_close(t);
     maker_release(&m);
 }
 
@@ -385,6 +430,24 @@ static void test_any_order(void)
     }
 }
 
+/* Runs of one letter that are short enough for a table, by the definition. */
+static void compare_runs(const struct tokenizer *t)
+{
+    struct ids want = { 0 }, got = { 0 };
+    struct err err;
+    uint8_t a[100];
+    memset(a, 'a', sizeof a);
+    for (size_t n = 1; n <= sizeof a; n++) {
+        want.n = got.n = 0;
+        struct bytes run = { a, n };
+        EXPECT(tokenizer_encode(t, run, (struct encode_options){ 0 }, &got, &err));
+        encode_by_definition(t, run, &want);
+        EXPECTF(got.n == want.n && !memcmp(got.at, want.at, got.n * sizeof *got.at), "%zu", n);
+    }
+    ids_release(&want);
+    ids_release(&got);
+}
+
 /* A letter a million times: each merge halves the rest or the heap does it in n log n. */
 static void test_long_word(void)
 {
@@ -397,6 +460,8 @@ static void test_long_word(void)
     for (uint32_t id = 'a', k = 0; k < 5; k++, id = m.n - 1)
         add_merge(&m, id, id);
     struct tokenizer *t = tokenizer_of(&m, "exaone-moe", 0);
+    if (t)
+        compare_runs(t);
     for (size_t i = 0; i < N / 64; i++)
         buf_text(&b, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
     uint64_t start = now_ns();
@@ -412,6 +477,7 @@ static void test_long_word(void)
 
 const struct test tests[] = {
     { "words", test_words },
+    { "starts", test_starts },
     { "again_and_missing", test_again_and_missing },
     { "two_stages", test_two_stages },
     { "across", test_across },
