@@ -221,14 +221,19 @@ size_t bpe_ranks_merge(const struct bpe_ranks *r, uint32_t *number, size_t n)
     w.prev[n - 1] = (uint8_t)(n - 2);
     w.prev[0] = 0;                        /* at the ends something is looked up for nothing */
     memset(w.order + n - 1, 255, 8 * sizeof *w.order);
-    for (uint32_t best; (best = least(w.order, n)) < RANK_MASK << 8;) {
+    uint32_t best = least(w.order, n);
+    while (best < RANK_MASK << 8) {
         size_t at = best & 255, gone = w.next[at], after = w.next[gone], before = w.prev[at];
         number[at] = made_by(r, best >> 8);
         w.next[at] = (uint8_t)after;
         w.prev[after] = (uint8_t)at;
-        w.order[gone] = NO_ORDER;
-        w.order[before] = order_at(r, number, before, at);
-        w.order[at] = order_at(r, number, at, after < n ? after : at) | -(uint32_t)(after == n);
+        w.order[gone] = w.order[at] = w.order[before] = NO_ORDER;
+        uint32_t others = least(w.order, n);          /* while the two are on their way */
+        uint32_t x = order_at(r, number, before, at) | -(uint32_t)(at == 0);
+        uint32_t y = order_at(r, number, at, after < n ? after : at) | -(uint32_t)(after == n);
+        w.order[before] = x;
+        w.order[at] = y;
+        best = less(others, less(x, y));
     }
     size_t left = 0;
     for (size_t i = 0; i < n; i = w.next[i])
