@@ -22,7 +22,6 @@ struct loader {
     struct buf paths;
     uint32_t context, vocab;
     uint32_t *token_bytes;                /* of each id; NULL: not known */
-    bool held_out;
     struct mixture mixture;
     struct loader_state state;
     uint32_t *room;                       /* four arrays of cap rows, then used[cap] */
@@ -49,14 +48,15 @@ static bool check_source(const struct loader_source *s, struct err *err)
     return true;
 }
 
-/* How many rows a source gives. */
-static bool set_limit(struct loader *l, size_t i, const struct loader_source *s, struct err *err)
+/* How many rows a source gives, and how many of them beside the others. */
+static bool set_limit(struct loader *l, size_t i, const struct loader_source *s, bool held_out,
+                      struct err *err)
 {
     uint64_t n_rows = l->source[i].packing.n_rows;
     double rows = floor(s->epochs * (double)n_rows + 1e-9);
-    l->mixture.weight[i] = s->weight;
+    l->mixture.weight[i] = held_out ? (double)n_rows : s->weight;
     l->mixture.limit[i] = s->epochs > 0 && rows < 0x1p63 ? (uint64_t)rows : UINT64_MAX;
-    if (l->held_out)
+    if (held_out)
         l->mixture.limit[i] = n_rows;
     else if (!n_rows || !l->mixture.limit[i])
         return fail(err, ERR_USAGE, "%s: %g epochs of its %" PRIu64 " rows of %" PRIu32
@@ -71,12 +71,12 @@ static bool open_source(struct loader *l, size_t i, const struct loader_config *
     if (!check_source(&c->source[i], err)
         || !shard_set_open(&s->set, c->source[i].path, c->held_out, want, err))
         return false;
-    s->key = key_mix(c->seed, i);
+    s->key = key_mix(c->held_out ? 0 : c->seed, i);
     if (!c->held_out && s->set.n_docs)
         s->docs = permutation_make(s->set.n_docs, key_mix(s->key, 0));
     return (packing_init(&s->packing, c->context, s->set.n_docs, next_doc, s, err)
             || fail_in(err, c->source[i].path))
-           && set_limit(l, i, &c->source[i], err);
+           && set_limit(l, i, &c->source[i], c->held_out, err);
 }
 
 /* Without a tokenizer the first shard says which one the others must be of. */
@@ -151,7 +151,6 @@ static bool fill(struct loader *l, const struct loader_config *c, struct err *er
         return fail(err, ERR_MEMORY, "out of memory for %zu sources", c->n_sources);
     l->n = l->mixture.n = c->n_sources;
     l->context = c->context;
-    l->held_out = c->held_out;
     if (!keep_paths(l, c, err) || !open_sources(l, c, err) || !count_bytes(l, c->tokenizer, err))
         return false;
     l->state.data = name_data(l, c);
@@ -244,23 +243,11 @@ static void put_row(const struct loader *l, struct batch *b, size_t i, const str
 }
 
 /* The row that a source gives when it has given `taken`. */
-static uint64_t nth_row(const struct loader *l, const struct source *s, uint64_t taken)
+static uint64_t nth_row(const struct source *s, uint64_t taken)
 {
     uint64_t n = s->packing.n_rows, epoch = taken / n;
-    if (l->held_out)
-        return taken;
     struct permutation p = permutation_make(n, key_mix(s->key, epoch + 1));
     return permutation_at(&p, taken % n);
-}
-
-static size_t next_source(const struct loader *l)
-{
-    if (!l->held_out)
-        return mixture_next(&l->mixture, l->state.taken);
-    size_t i = 0;
-    while (i < l->n && l->state.taken[i] == l->mixture.limit[i])
-        i++;
-    return i;
 }
 
 static bool reach_room(struct loader *l, size_t n_rows, struct err *err)
@@ -306,9 +293,9 @@ bool loader_next(struct loader *l, struct batch *b, size_t n_rows, struct err *e
                          .target = l->room + n, .target2 = l->room + 2 * n,
                          .pos = l->room + 3 * n, .used = l->room + 4 * n };
     for (size_t i = 0; i < n_rows; i++) {
-        size_t s = next_source(l);
+        size_t s = mixture_next(&l->mixture, l->state.taken);
         check(s < l->n);
-        put_row(l, b, i, &l->source[s], nth_row(l, &l->source[s], l->state.taken[s]));
+        put_row(l, b, i, &l->source[s], nth_row(&l->source[s], l->state.taken[s]));
         l->state.taken[s]++;
         l->state.rows_taken++;
     }

@@ -11,9 +11,10 @@
  * document but its first is a target exactly once in an epoch.  `target2` is the token after
  * that within the piece: none for a piece's last two places.
  *
- * Held out: no shuffle; documents are packed in their order, the rows come in their order, one
- * source after the other, once.  A source without held-out documents gives none, so that there
- * may be no rows at all (loader_rows_left).
+ * Held out: documents are packed in their order, and every row comes once, in a random order that
+ * is the same for any seed, the sources in the ratio of their rows: who measures by the first rows
+ * measures a fair sample (packing puts long documents first), and each run by the same.  A source
+ * without held-out documents gives none, so that there may be no rows at all (loader_rows_left).
  */
 #ifndef KEXA_DATA_LOADER_H
 #define KEXA_DATA_LOADER_H

@@ -20,14 +20,19 @@ static const char *a_shard(const char *name, uint32_t first)
     return path;
 }
 
-static const char *a_held_out_shard(const char *name)
+static const char *held_out_from(const char *name, uint32_t first)
 {
     struct err err;
     struct shard_kind kind = made_kind;
     const char *path = made_path(name);
     kind.held_out = true;
-    EXPECTF(make_shard(path, lengths, N_DOCS, 0, &kind, &err), "%s", err.msg);
+    EXPECTF(make_shard(path, lengths, N_DOCS, first, &kind, &err), "%s", err.msg);
     return path;
+}
+
+static const char *a_held_out_shard(const char *name)
+{
+    return held_out_from(name, 0);
 }
 
 static struct loader *open_one(const char *path, uint32_t context, double epochs, bool held_out)
@@ -234,9 +239,32 @@ static void test_orders(void)
     EXPECT(hash[0] != hash[1] && hash[1] != hash[2] && loader_source_info(l, 0).epochs_done == 3);
     EXPECT(loader_rows_left(l) == UINT64_MAX);
     loader_close(l);
-    struct loader *h = open_one(a_held_out_shard("held.kxs"), 4, 0, true);
-    EXPECT(loader_next(h, &b, 1, &err) && b.token[0] == 3);  /* 0 1 2: a rest; 3: a full piece */
-    loader_close(h);
+}
+
+/* The first rows are a sample of all sources and lengths, and the same for any seed. */
+static void test_held_out_order(void)
+{
+    struct err err = { 0 };
+    struct batch b;
+    uint64_t hash[2] = { 0 };
+    struct loader_source s[] = { { held_out_from("held-one.kxs", 0), 1, 0 },
+                                 { held_out_from("held-two.kxs", 1000), 5, 0 } };
+    for (uint64_t seed = 0; seed < 2; seed++) {
+        struct loader_config c = { s, 2, 4, 7 * seed, NULL, true };
+        struct loader *l = NULL;
+        EXPECTF(loader_open(&l, &c, &err), "%s", err.msg);
+        size_t n = (size_t)loader_rows_left(l), n_one = 0, n_joined = 0;
+        EXPECT(n > 30 && loader_next(l, &b, n / 2, &err));
+        for (size_t row = 0; row < n / 2; row++) {
+            n_one += b.token[4 * row] < 1000;
+            n_joined += b.pos[4 * row + 3] != 3;
+        }
+        EXPECTF(n_one == n / 4 || n_one == (n / 2 + 1) / 2, "%zu of %zu rows", n_one, n / 2);
+        EXPECTF(n_joined > 2, "%zu rows of short documents among %zu", n_joined, n / 2);
+        hash[seed] = hash_batch(&b, 0);
+        loader_close(l);
+    }
+    EXPECT(hash[0] == hash[1]);
 }
 
 static void test_mixed(void)
@@ -352,6 +380,7 @@ const struct test tests[] = {
     { "mixed", test_mixed },
     { "refusals", test_refusals },
     { "held_out", test_held_out },
+    { "held_out_order", test_held_out_order },
     { "no_memory", test_no_memory },
     { 0 }
 };
