@@ -59,8 +59,8 @@ const struct recipe_key recipe_keys[] = {
     { "data", "context", RECIPE_U32, F(data.context), 8, 1 << 24, NULL, NULL, "by size", "tokens",
       true, "tokens of one row; documents are packed into rows" },
     { "data", "heldout_rows", RECIPE_U32, F(data.heldout_rows), 0, 1 << 20, NULL, "32", NULL,
-      "rows", false, "rows of held-out documents in one evaluation, always the same, chosen at random; 0: "
-      "no evaluation" },
+      "rows", false, "rows of held-out documents in one evaluation, always the same, chosen at "
+      "random; 0: no evaluation" },
 
     { "optimizer", "kind", RECIPE_WORD, F(optimizer.kind), 0, 0, "muon|adamw", "muon", NULL, "",
       true, "muon turns hidden matrices (AdamW the rest); adamw turns everything" },
