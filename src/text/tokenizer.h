@@ -5,8 +5,8 @@
  * normalised to NFC where the file says so, cut into pieces by the pre-tokenizer,
  * and each piece is merged by rank, O(n log n) in the piece's length.
  * Any bytes are accepted: broken UTF-8 goes through byte by byte.
- * A tokenizer may be used by many threads.  It keeps the words it met for the next calls, 8 MB
- * (and 3 MB after long pieces) for each of up to 16 that ran at once; ids never depend on that.
+ * A tokenizer may be used by many threads.  It keeps the words it met for the next calls, 20 MB
+ * (and 3 MB after long pieces) for each of up to 8 that ran at once; ids never depend on that.
  */
 #ifndef KEXA_TEXT_TOKENIZER_H
 #define KEXA_TEXT_TOKENIZER_H
