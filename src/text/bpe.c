@@ -148,7 +148,7 @@ static bool encode_word(const struct bpe *b, const struct bpe_word *w, struct bp
     size_t from = out->n;
     if (bpe_cache_find(s, w, out))
         return true;
-    if (!merge_word(b, w->w.text, s, out, err))
+    if (!merge_word(b, w->word.text, s, out, err))
         return false;
     bpe_cache_keep(s, w, out, from);
     return true;
@@ -174,7 +174,7 @@ bool bpe_flush(const struct bpe *b, struct bpe_scratch *s, struct ids *out, stru
         }
         s->piece_words++;
         if (!encode_word(b, &s->word[i], s, out, err) ||
-            (s->word[i].w.ends_piece && !end_piece(b, s, out, err)))
+            (s->word[i].word.ends_piece && !end_piece(b, s, out, err)))
             return false;
     }
     s->n_words = 0;

@@ -115,7 +115,7 @@ void bpe_cache_queue(struct bpe_scratch *s, struct piece_word word)
 {
     struct bpe_word *w = &s->word[s->n_words++];
     struct bytes text = word.text;
-    w->w = word;
+    w->word = word;
     w->set = NULL;
     w->line = NULL;
     if (!s->set || text.len > LONG_BYTES)

@@ -47,7 +47,7 @@ struct bpe_line {
 };
 
 struct bpe_word {
-    struct piece_word w;
+    struct piece_word word;
     struct bpe_set *set;                  /* of a short word; NULL: it has none */
     struct bpe_line *line;                /* of any other */
     uint64_t key[4];

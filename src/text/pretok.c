@@ -281,11 +281,6 @@ static size_t next_lines(const uint8_t *at, const uint8_t *end)
     return (size_t)(p - at);
 }
 
-static size_t next_all(const uint8_t *at, const uint8_t *end)
-{
-    return (size_t)(end - at);
-}
-
 /* How a pattern treats a run of letters: as nothing special; with a space before it as a piece;
  * with any one character but a line break or a number before it as a piece; as the latter, and
  * more such runs behind single spaces with it. */
@@ -356,11 +351,10 @@ CUT(cut_exaone_moe_ascii, next_exaone_moe_ascii, LETTERS_JOINED)
 CUT(cut_llama3, next_llama3, LETTERS_LED)
 CUT(cut_qwen2, next_qwen2, LETTERS_LED)
 CUT(cut_lines, next_lines, LETTERS_APART)
-CUT(cut_all, next_all, LETTERS_APART)
 #undef CUT
 
-const struct pretok pretok_spm = { .name = "spm", .next = next_all, .cut = cut_all };
-const struct pretok pretok_general = { .name = "pattern", .next = next_all, .cut = cut_all };
+const struct pretok pretok_spm = { .name = "spm" };
+const struct pretok pretok_general = { .name = "pattern" };
 
 const struct pretok pretoks[] = {
     { .name = "smollm", .next = next_smollm, .cut = cut_smollm, .gguf_names = "smollm",

@@ -36,6 +36,7 @@ struct pretok {
 
 extern const struct pretok pretoks[];     /* ends with a NULL name */
 
+/* Two names without a scanner. */
 extern const struct pretok pretok_spm;    /* SentencePiece: a text is one piece */
 extern const struct pretok pretok_general; /* a struct pretok_pattern says where to cut */
 
