@@ -60,8 +60,8 @@ static bool measure(struct imatrix *im, const char *in, const char *text, int n_
     struct ids ids = { 0 };
     if (!model_open_plan(&m, in, err))
         return false;
-    uint32_t context = m.plan.context < IMATRIX_CONTEXT ? m.plan.context : IMATRIX_CONTEXT;
-    memory_plan_make(&mp, &m.plan, m.weight_bytes, context, 64, KV_F32, n_threads, false);
+    memory_plan_make(&mp, &m.plan, m.weight_bytes, imatrix_stretch(&m.plan), 64, KV_F32, n_threads,
+                     false);
     bool ok = memory_plan_check(&mp, in, err) && model_bind(&m, n_threads, NUMERICS_F32, err)
               && read_text(&m, text, &ids, err) && imatrix_measure(im, &m, &ids, stop, err);
     if (ok)

@@ -176,8 +176,8 @@ static bool run_text(struct imatrix *im, struct model *m, const struct ids *ids,
     struct progress bar;
     bool ok = true;
     progress_begin(&bar, "importance", "tokens", ids->n);
-    for (size_t at = 0; ok && at < ids->n; at += IMATRIX_CONTEXT) {
-        size_t n = ids->n - at < IMATRIX_CONTEXT ? ids->n - at : IMATRIX_CONTEXT;
+    for (size_t at = 0; ok && at < ids->n; at += im->chunk_tokens) {
+        size_t n = ids->n - at < im->chunk_tokens ? ids->n - at : im->chunk_tokens;
         struct session_options o = { .context = (uint32_t)n, .chunk = 64, .kv_type = KV_F32,
                                      .mtp = m->plan.n_mtp > 0 };
         struct session *s = session_open(m, &o, err);
@@ -200,13 +200,18 @@ static void round_sums(struct imatrix *im)
             im->at[i].sum[j] = (double)(float)im->at[i].sum[j];
 }
 
+uint32_t imatrix_stretch(const struct plan *p)
+{
+    return p->context < IMATRIX_CONTEXT ? p->context : IMATRIX_CONTEXT;
+}
+
 bool imatrix_measure(struct imatrix *im, struct model *m, const struct ids *ids,
                      const volatile int *stop, struct err *err)
 {
-    struct imatrix got = { 0 };
+    struct imatrix got = { .chunk_tokens = imatrix_stretch(&m->plan) };
     struct measuring ms = { .im = &got };
     check(m->numerics == NUMERICS_F32);
-    float *logits = mem_take((size_t)m->plan.vocab * IMATRIX_CONTEXT, sizeof *logits);
+    float *logits = mem_take((size_t)m->plan.vocab * got.chunk_tokens, sizeof *logits);
     bool ok = (logits && put_places(&ms, m))
               || fail(err, ERR_MEMORY, "out of memory for the importance of %u layers",
                       plan_all_layers(&m->plan));

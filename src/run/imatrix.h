@@ -16,7 +16,7 @@
 
 #include "model/model.h"
 
-enum { IMATRIX_CONTEXT = 512 };           /* tokens of one stretch of the text */
+enum { IMATRIX_CONTEXT = 512 };           /* most tokens of one stretch of the text */
 
 struct imatrix_entry {
     char *name;                           /* of the tensor, as GGUF has it */
@@ -28,15 +28,18 @@ struct imatrix_entry {
 struct imatrix {
     struct imatrix_entry *at;
     size_t n, cap;
-    uint32_t chunks;
+    uint32_t chunks, chunk_tokens;        /* stretches that were measured, and their length */
 };
 
 /*
- * Runs `ids` through a bound model, IMATRIX_CONTEXT tokens at a time, each stretch without the
+ * Runs `ids` through a bound model, imatrix_stretch() tokens at a time, each stretch without the
  * ones before it.  The model's numerics must be NUMERICS_F32.  stop: as in requant.h.
  */
 bool imatrix_measure(struct imatrix *im, struct model *m, const struct ids *ids,
                      const volatile int *stop, struct err *err);
+
+/* IMATRIX_CONTEXT, or the model's own context where that is shorter. */
+uint32_t imatrix_stretch(const struct plan *p);
 
 bool imatrix_save(const struct imatrix *im, const char *path, const char *text, struct err *err);
 bool imatrix_load(struct imatrix *im, const char *path, struct err *err);

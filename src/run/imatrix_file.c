@@ -50,7 +50,7 @@ bool imatrix_save(const struct imatrix *im, const char *path, const char *text, 
     gguf_put_array(&w, "imatrix.datasets", GGUF_STRING, 1);
     gguf_put_text(&w, bytes_of(text));
     gguf_put_u32(&w, "imatrix.chunk_count", im->chunks);
-    gguf_put_u32(&w, "imatrix.chunk_size", IMATRIX_CONTEXT);
+    gguf_put_u32(&w, "imatrix.chunk_size", im->chunk_tokens);
     bool ok = write_entries(im, &w, path, err);
     gguf_writer_release(&w);
     return ok;

@@ -117,6 +117,20 @@ def test_importance(folder):
     expect(total > 20 and lower >= 0.9 * total, f"weighted error: {lower} of {total} lower")
 
 
+def test_short_context(folder):
+    """A model that takes fewer tokens than a stretch of the text has is measured on what it takes."""
+    config, text = folder / "short.json", folder / "text.txt"
+    config.write_text(json.dumps({**CONFIG, "max_position_embeddings": 96}))
+    kexa("synth", config, folder / "short.gguf", "--recipe", "F32")
+    kexa("quantize", folder / "short.gguf", folder / "short-q4_0.gguf", "Q4_0", "--imatrix", text,
+         "--imatrix-out", folder / "short-im.gguf")
+    n = json.loads(kexa("tokenize", "-m", folder / "short.gguf", "--add-special", "--json", "-f",
+                        text))["n_tokens"]
+    for name, stretch in (("im.gguf", 512), ("short-im.gguf", 96)):
+        size, count = (field(folder / name, f"imatrix.chunk_{k}")[0] for k in ("size", "count"))
+        expect(size == stretch and count == -(-n // stretch), f"{name}: {count} of {size}, {n} tokens")
+
+
 def test_folder(folder):
     """From a Hugging Face folder: the same weights as from its GGUF twin."""
     for kind in ("F32", "Q8_0"):
@@ -164,6 +178,7 @@ def test_interrupt(folder):
 with tempfile.TemporaryDirectory() as name:
     place = pathlib.Path(name)
     (place / "config.json").write_text(json.dumps(CONFIG))
-    for test in (test_types, test_importance, test_folder, test_refusals, test_interrupt):
+    for test in (test_types, test_importance, test_short_context, test_folder, test_refusals,
+                 test_interrupt):
         test(place)
 raise SystemExit(totals())
