@@ -25,9 +25,10 @@ void put_duration(struct buf *out, double seconds)
 /* "13.4 M" */
 static void put_count(struct buf *out, double n)
 {
-    static const char *const units[] = { "", " k", " M", " G", " T", " P", " E", " Z" };
+    static const char *const units[] = { "", " k", " M", " G", " T", " P", " E", " Z",
+                                         " Y" };
     size_t u = 0;
-    for (; n >= 1000 && u + 1 < sizeof units / sizeof *units; u++)
+    for (; n >= 999.5 && u + 1 < sizeof units / sizeof *units; u++)
         n /= 1000;
     buf_printf(out, u ? "%.3g%s" : "%.0f%s", n, units[u]);
 }

@@ -179,7 +179,7 @@ bool pretrain_run(struct pretrain *p, struct err *err)
     if (!trainer_open(&g.t, &p->recipe, &o, err))
         return false;
     if (*trainer_notes(g.t))
-        fprintf(stderr, "kexa: %s\n", trainer_notes(g.t));
+        fprintf(stderr, "kexa: %s", trainer_notes(g.t));
     pretrain_line_begin(&g.line, &p->recipe, &p->roof, p->args->json);
     bool ok = take_steps(&g, err) && finish(&g, err);
     pretrain_line_clear(&g.line);

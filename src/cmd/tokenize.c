@@ -262,7 +262,7 @@ static const struct example tokenize_examples[] = {
 };
 
 static const struct example detokenize_examples[] = {
-    { "kexa detokenize 504 4232 314", "the text of three tokens" },
+    { "kexa detokenize 504 3426 314", "the text of three tokens" },
     { NULL, NULL }
 };
 

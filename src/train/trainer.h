@@ -53,7 +53,8 @@ bool trainer_log_sample(struct trainer *t, const char *prompt, const char *text,
 struct model *trainer_model(struct trainer *t);
 uint64_t trainer_step_number(const struct trainer *t);    /* steps done */
 
-/* What opening found worth saying: damaged checkpoints, where it goes on; "" for nothing. */
+/* What opening found worth saying, a line each: damaged checkpoints, where it goes on; "" for
+ * nothing. */
 const char *trainer_notes(const struct trainer *t);
 
 #endif

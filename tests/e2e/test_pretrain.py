@@ -100,6 +100,8 @@ def test_plans(root):
            "K-EXAONE's recipe has K-EXAONE's weights, all of them")
     expect(not large["memory"]["fits"] and large["memory"]["total"] > 3e12,
            "its memory is planned, and said not to be here")
+    said = kexa("pretrain", TREE / "recipes/k-exaone-236b/pretrain.recipe", "--dry-run")
+    expect("YFLOP in all" in said and "e+" not in said, "its numbers have prefixes, not exponents")
     for path in sorted(TREE.glob("recipes/*/*.recipe")):
         plan = json.loads(kexa("pretrain", path, "-n", "--json", "--set", "model.vocab=153600"))
         expect(plan["event"] == "plan" and plan["tokens"] > 0, f"{path.name} can be planned")
