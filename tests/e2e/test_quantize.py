@@ -118,7 +118,7 @@ def test_importance(folder):
 
 
 def test_short_context(folder):
-    """A model that takes fewer tokens than a stretch of the text has is measured on what it takes."""
+    """A model that takes fewer tokens than a stretch is measured on what it takes."""
     config, text = folder / "short.json", folder / "text.txt"
     config.write_text(json.dumps({**CONFIG, "max_position_embeddings": 96}))
     kexa("synth", config, folder / "short.gguf", "--recipe", "F32")
@@ -128,7 +128,8 @@ def test_short_context(folder):
                         text))["n_tokens"]
     for name, stretch in (("im.gguf", 512), ("short-im.gguf", 96)):
         size, count = (field(folder / name, f"imatrix.chunk_{k}")[0] for k in ("size", "count"))
-        expect(size == stretch and count == -(-n // stretch), f"{name}: {count} of {size}, {n} tokens")
+        expect(size == stretch and count == -(-n // stretch),
+               f"{name}: {count} of {size}, {n} tokens")
 
 
 def test_folder(folder):

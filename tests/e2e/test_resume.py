@@ -136,7 +136,8 @@ def test_damaged(root):
     newest[0].write_bytes(broken)
     done = run(root, "torn", 2)
     expect(done.returncode == 0 and all(p.name in done.stderr for p in newest)
-           and "going on from step" in done.stderr and "\n\n" not in done.stderr, f"said: {done.stderr.strip()}")
+           and "going on from step" in done.stderr and "\n\n" not in done.stderr,
+           f"said: {done.stderr.strip()}")
     expect(same(root, "torn"), "two damaged checkpoints: the same model and log")
     expect(newest[0].name not in [p.name for p in checkpoints(root, "torn")]
            or newest[0].read_bytes() != bytes(broken), "the damaged ones are gone")
