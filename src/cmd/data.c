@@ -27,8 +27,9 @@ static const struct opt pack_opts[] = {
     O_INT("shard-tokens", 0, AT(shard_tokens), 1, 0x1p40, "268435456", "N",
           "begin a new shard before one holds more tokens than this"),
     O_FLAG("skip-bad", 0, AT(skip_bad),
-           "pass over lines and files that cannot be read, and count them; without it they end "
-           "the run"),
+           "pass over lines that are no document and text files that are no UTF-8, and count them; "
+           "without it they end the run, as does a file that cannot be opened or unpacked with it "
+           "too"),
     O_INT("threads", 't', AT(threads), 1, 1024, NULL, "N",
           "threads; without it all CPUs; the files are the same for any number"),
     O_END
@@ -86,6 +87,10 @@ static bool print_report(const struct data_args *a, const struct pack_options *o
     if (r->n_bad)
         fprintf(stderr, "kexa: %llu documents were passed over; the first: %s\n",
                 (unsigned long long)r->n_bad, r->first_bad.msg);
+    if (o->held_out > 0 && !r->held_out.n_docs)
+        fprintf(stderr, "kexa: none of the %llu documents is held out, so that no run on them is "
+                "measured; whole documents are, so give more of them or more --held-out\n",
+                (unsigned long long)r->train.n_docs);
     if (a->json)
         return print_json(json_pack("{s:s, s:s, s:I, s:o, s:o, s:I, s:I, s:I}", "out", o->out,
                                     "tokenizer", hash, "eos", (json_int_t)o->eos, "train",
@@ -231,7 +236,8 @@ static const struct example examples[] = {
 const struct command data_command = {
     "data", "text as token shards to train on", "pack|stats INPUT...", 1, 1 << 30,
     "pack turns documents into token shards.  An INPUT is a .jsonl or .jsonl.zst file (one object "
-    "a line, with the document in \"text\"), any other file (one document), or a folder of these.  "
+    "a line, with the document in \"text\"), any other file (one document, UTF-8), or a folder: "
+    "every .jsonl and .jsonl.zst below it, or, where there is none, every .txt and .md.  "
     "DIR gets train-00000.kxs and so on, heldout.kxs, and manifest.json with counts by source, "
     "language, licence and attribution; nothing has its name before all is complete.  stats "
     "checks shards and says what they hold.",

@@ -223,7 +223,8 @@ static bool run_stats(const void *args, const struct operands *rest, struct err 
 #define AT(field) offsetof(struct stats_args, field)
 static const struct opt stats_opts[] = {
     O_LIST("on", 0, AT(on), "TEXT",
-           "the text: a .jsonl or .jsonl.zst, any other file as one document, or a folder"),
+           "the text: a .jsonl or .jsonl.zst, any other file as one document, or a folder, as for "
+           "data pack"),
     O_FLOAT("held-out", 0, AT(held_out), 0, 90, "0", "PERCENT",
             "only the documents that tokenizer train --held-out PERCENT leaves out; 0: all"),
     O_INT("threads", 't', AT(threads), 1, 1024, NULL, "N",

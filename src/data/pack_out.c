@@ -6,20 +6,28 @@
 
 /* ---- shards -------------------------------------------------------------------------- */
 
-bool pack_out_begin(struct pack_out *w, const struct pack_options *o, struct err *err)
+/* Packed text is never written over. */
+static bool folder_is_free(const char *out, struct err *err)
 {
     struct buf path = { 0 };
-    *w = (struct pack_out){ .o = o };
-    w->kind = (struct shard_kind){ tokenizer_hash(o->tokenizer), tokenizer_size(o->tokenizer),
-                                   false };
-    buf_printf(&path, "%s/%s", o->out, MANIFEST_NAME);
+    buf_printf(&path, "%s/%s", out, MANIFEST_NAME);
     bool ok = buf_ok(&path, err);
     if (ok && file_exists(path.at))
         ok = fail(err, ERR_USAGE, "%s holds packed text already; remove it or name another folder",
-                  o->out);
-    ok = ok && folder_make(o->out, 0777, &w->n_made, err);
+                  out);
     buf_release(&path);
     return ok;
+}
+
+bool pack_out_begin(struct pack_out *w, const struct pack_options *o, struct err *err)
+{
+    *w = (struct pack_out){ .o = o };
+    w->kind = (struct shard_kind){ tokenizer_hash(o->tokenizer), tokenizer_size(o->tokenizer),
+                                   false };
+    if (!folder_is_free(o->out, err) || !folder_make(o->out, 0777, &w->n_made, err))
+        return false;
+    file_out_clean(o->out);               /* what a killed one left */
+    return true;
 }
 
 static bool begin_shard(struct pack_out *w, struct shard_writer *s, const char *name, bool held_out,
@@ -219,7 +227,8 @@ bool pack_out_end(struct pack_out *w, const struct pack_docs *docs, const struct
         return fail(err, ERR_USAGE, "no documents to train on: %llu were held out, %llu empty, "
                     "%llu bad", (unsigned long long)r->held_out.n_docs,
                     (unsigned long long)r->n_empty, (unsigned long long)r->n_bad);
-    if (!shard_writer_finish(&w->train[w->n_train - 1], err)
+    if (!folder_is_free(w->o->out, err)   /* another may have packed there meanwhile */
+        || !shard_writer_finish(&w->train[w->n_train - 1], err)
         || (w->held_open && !shard_writer_finish(&w->held, err)))
         return false;
     json_t *manifest = manifest_json(w, docs, r);

@@ -60,8 +60,8 @@ bool jsonl_check_utf8(const struct jsonl_record *r, struct err *err)
 {
     size_t good = r->object ? r->text.len : bytes_utf8(r->text);
     return good == r->text.len
-           || fail(err, ERR_FORMAT, "%s: no UTF-8: byte %zu is %#04x", r->path, good,
-                   r->text.at[good]);
+           || fail(err, ERR_FORMAT, "%s: no UTF-8: byte %zu is %#04x; text must be UTF-8, and only "
+                   ".jsonl.zst may be compressed", r->path, good, r->text.at[good]);
 }
 
 bool jsonl_can_go_on(const struct jsonl *j)
@@ -114,8 +114,13 @@ static bool read_line(struct jsonl *j, struct bytes line, struct jsonl_record *r
     *r = (struct jsonl_record){
         .text = { (const uint8_t *)json_string_value(text), json_string_length(text) },
         .object = j->object, .path = j->path, .line = number };
-    return get_text(j, "id", &r->id, err) && get_text(j, "lang", &r->lang, err) &&
-           get_text(j, "license", &r->license, err);
+    return get_text(j, "lang", &r->lang, err);
+}
+
+static struct bytes without_mark(struct bytes b)
+{
+    size_t n = b.len >= 3 && !memcmp(b.at, "\xEF\xBB\xBF", 3) ? 3 : 0;
+    return (struct bytes){ b.at + n, b.len - n };
 }
 
 /* Opens the next file; one that is no JSONL becomes the record. */
@@ -131,8 +136,7 @@ static bool open_file(struct jsonl *j, struct jsonl_record *r, struct err *err)
     if (!file_map_open(&j->map, j->path, err))
         return false;
     j->before += j->map.len;
-    *r = (struct jsonl_record){ .text = j->map, .id = j->path, .lang = "", .license = "",
-                                .path = j->path };
+    *r = (struct jsonl_record){ .text = without_mark(j->map), .lang = "", .path = j->path };
     return true;
 }
 
@@ -144,29 +148,35 @@ static bool is_blank(struct bytes line)
     return true;
 }
 
+/* The next line of the open file, or its end. */
+static bool next_line(struct jsonl *j, struct jsonl_record *r, struct err *err)
+{
+    struct bytes line;
+    if (!lines_next(j->lines, &line, err))
+        return false;
+    if (!line.at) {
+        j->before += lines_file_bytes(j->lines);
+        lines_close(j->lines);
+        j->lines = NULL;
+        return true;
+    }
+    if (lines_number(j->lines) == 1)
+        line = without_mark(line);
+    if (is_blank(line) || read_line(j, line, r, err))
+        return true;
+    j->bad_line = err && err->code != ERR_MEMORY;
+    return false;
+}
+
 bool jsonl_next(struct jsonl *j, struct jsonl_record *r, struct err *err)
 {
     *r = (struct jsonl_record){ .path = NULL };
     j->bad_line = false;
     file_map_close(&j->map);
-    while (!r->path && (j->lines || j->at_file < j->n_files)) {
-        struct bytes line = { NULL, 0 };
-        if (!j->lines) {
-            if (!open_file(j, r, err))
-                return false;
-            continue;
-        }
-        if (!lines_next(j->lines, &line, err))
-            return false;
-        if (!line.at) {
-            j->before += lines_file_bytes(j->lines);
-            lines_close(j->lines);
-            j->lines = NULL;
-        } else if (!is_blank(line) && !read_line(j, line, r, err)) {
-            j->bad_line = err->code == ERR_FORMAT;
+    while (!r->path && (j->lines || j->at_file < j->n_files))
+        if (!(j->lines ? next_line(j, r, err) : open_file(j, r, err))) {
             r->path = NULL;
             return false;
         }
-    }
     return true;
 }

@@ -2,13 +2,13 @@
  * jsonl: the documents of a corpus, one at a time, in an order that the names fix.
  *
  * A path is one of
- *   NAME.jsonl, NAME.jsonl.zst   one JSON object a line; "text" is a string; "id", "lang" and
- *                                "license" are strings where they are there; blank lines count
- *                                for nothing
+ *   NAME.jsonl, NAME.jsonl.zst   one JSON object a line; "text" is a string, and "lang" where it
+ *                                is there; blank lines count for nothing
  *   any other file               one document, its bytes as they are
  *   a folder                     if there is a .jsonl or .jsonl.zst anywhere below it, all of
  *                                these; else every .txt and .md below it; in the byte order of
  *                                their paths; names that begin with a dot are passed over
+ * A byte order mark (EF BB BF) that begins a file is no part of its text.
  *
  * Everything read is untrusted.  Errors name the file and the line.  Memory: one document.
  */
@@ -25,8 +25,7 @@ enum { JSONL_MAX_FILES = 1 << 20, JSONL_MAX_DEPTH = 16 };
  * and, in a file that is no JSONL, be no UTF-8. */
 struct jsonl_record {
     struct bytes text;
-    const char *id, *lang, *license;      /* "" where the document has none; id: the file's path,
-                                             where it is no JSONL */
+    const char *lang;                     /* "" where the document has none */
     const json_t *object;                 /* the whole line; NULL where the file is no JSONL */
     const char *path;                     /* of the file; NULL: there are no more documents */
     uint64_t line;                        /* from 1; 0 where the file is no JSONL */
@@ -34,7 +33,8 @@ struct jsonl_record {
 
 struct jsonl;
 
-struct jsonl *jsonl_open(const char *path, struct err *err);   /* NULL on failure */
+/* NULL on failure, also where the path is no file that can be read. */
+struct jsonl *jsonl_open(const char *path, struct err *err);
 void jsonl_close(struct jsonl *j);        /* NULL is fine */
 
 /* The next document; true with r->path NULL after the last. */

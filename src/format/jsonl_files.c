@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct walk {
     struct buf names;                     /* each followed by a NUL */
@@ -89,6 +90,8 @@ static bool put_sorted(const struct walk *w, struct buf *out, size_t *n_files, s
 bool jsonl_list_files(const char *path, struct buf *out, size_t *n_files, struct err *err)
 {
     if (!file_is_dir(path)) {
+        if (access(path, R_OK) != 0)
+            return fail_errno(err, ERR_IO, "cannot open %s", path);
         buf_put(out, path, strlen(path) + 1);
         *n_files = 1;
         return buf_ok(out, err);

@@ -42,9 +42,15 @@ static bool fill_chunk(struct lines_in *s, struct err *err)
     return true;
 }
 
+/* RFC 8878, 3.1.1 and 3.1.2. */
+static bool is_packed(const uint8_t *at, size_t n)
+{
+    return n >= 4 && (!memcmp(at, "\x28\xB5\x2F\xFD", 4)
+                      || (at[0] >> 4 == 5 && !memcmp(at + 1, "\x2A\x4D\x18", 3)));
+}
+
 struct lines_in *lines_open(const char *path, struct err *err)
 {
-    static const uint8_t magic[4] = { 0x28, 0xB5, 0x2F, 0xFD };
     struct lines_in *s = mem_take(1, sizeof *s);
     if (!s || !(s->path = mem_copy_text(path, strlen(path)))) {
         mem_give(s);
@@ -54,7 +60,7 @@ struct lines_in *lines_open(const char *path, struct err *err)
     s->file = fopen(path, "rb");
     bool ok = s->file ? fill_chunk(s, err)
                       : fail_errno(err, ERR_IO, "cannot open %s", path);
-    if (ok && s->packed.size >= sizeof magic && !memcmp(s->in, magic, sizeof magic)) {
+    if (ok && is_packed(s->in, s->packed.size)) {
         s->zstd = ZSTD_createDStream();
         ok = s->zstd || fail(err, ERR_MEMORY, "no memory to unpack %s", path);
     }

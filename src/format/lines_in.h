@@ -1,9 +1,9 @@
 /*
  * lines_in: the lines of a plain or zstd-compressed file, one at a time.
  *
- * Compressed is what begins with the magic of zstd, whatever the name; several frames in a
- * row are one text.  Memory: the longest line so far, at most LINE_MAX_BYTES, and what zstd
- * needs for its window, at most 2^27 bytes.
+ * Compressed is what begins with the magic of a zstd frame or of a skippable one (pzstd's files
+ * do), whatever the name; several frames in a row are one text.  Memory: the longest line so far,
+ * at most LINE_MAX_BYTES, and what zstd needs for its window, at most 2^27 bytes.
  */
 #ifndef KEXA_FORMAT_LINES_IN_H
 #define KEXA_FORMAT_LINES_IN_H

@@ -100,6 +100,22 @@ def files_of(folder):
     return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
 
 
+def check_files(work, tok):
+    """A byte order mark is no text; frames to pass over, as pzstd writes them, hold none."""
+    line = '{"id": 7, "text": "and tea"}\n'
+    packed = b"\x28\xb5\x2f\xfd\x20" + bytes([len(line), 1 + len(line) * 8, 0, 0]) + line.encode()
+    skip = b"\x50\x2a\x4d\x18\x04\x00\x00\x00size"
+    (work / "mark.jsonl").write_bytes(b"\xef\xbb\xbf" + line.encode())
+    (work / "mark.txt").write_bytes(b"\xef\xbb\xbfand tea")
+    (work / "skip.jsonl.zst").write_bytes((skip + packed) * 2)
+    done = run("data", "pack", "--tokenizer", tok, "--out", work / "mark", work / "mark.jsonl",
+               work / "mark.txt", work / "skip.jsonl.zst")
+    expect(done.returncode == 0 and b"none of the 4 documents is held out" in done.stderr,
+           f"nothing held out is said: {done.stderr}")
+    docs = read_shard(work / "mark/train-00000.kxs")[2]
+    expect(docs == [tokenize(tok, "and tea")] * 4, f"text alone: {docs}")
+
+
 def check_threads(work, tok):
     """The sample with 1, 2 and 5 threads; zstd; many shards; held out by hash."""
     made = []
@@ -177,7 +193,8 @@ def check_bad(work, tok):
     (work / "bad.txt").write_bytes(b"fine \xff")
     expect(f"{path}, line 2" in refused(work, tok, path), "a bad field is named by file and line")
     expect("byte 5 is 0xff" in refused(work, tok, work / "bad.txt"), "bad UTF-8 is named")
-    expect("none.jsonl" in refused(work, tok, work / "none.jsonl"), "a missing file is named")
+    expect("none.jsonl" in refused(work, tok, path, work / "none.jsonl"),
+           "a missing file is named, before those beside it are read")
     done = run("data", "pack", "--tokenizer", tok, "--out", work / "skip", "--skip-bad", "--json",
                "--held-out", "0", path, work / "bad.txt")
     report = json.loads(done.stdout)
@@ -272,6 +289,8 @@ def check_stops(work, tok, big):
            f"no room: {text.decode().strip()}")
     kexa("data", "pack", "--tokenizer", tok, "--out", work / "SIGKILL", SAMPLE)
     expect("manifest.json" in named(work / "SIGKILL"), "after a kill it can be done again there")
+    left = [p.name for p in (work / "SIGKILL").iterdir() if ".part-" in p.name]
+    expect(not left, f"and what the killed one left is gone: {left}")
 
 
 def main():
@@ -280,6 +299,7 @@ def main():
         tok = work / "tok"
         end = make_tokenizer(tok)
         check_documents(work, tok, end)
+        check_files(work, tok)
         shards = check_threads(work, tok)
         check_split(work, tok, shards)
         check_folder(work, tok)

@@ -54,8 +54,7 @@ static bool is_text(const json_t *object, const char *key)
 static json_t *expected(struct bytes line, struct err *err)
 {
     json_t *v = json_load_record(line, "line", err);
-    if (v && json_is_object(v) && json_is_string(json_object_get(v, "text")) && is_text(v, "id")
-        && is_text(v, "lang") && is_text(v, "license"))
+    if (v && json_is_object(v) && json_is_string(json_object_get(v, "text")) && is_text(v, "lang"))
         return v;
     if (v)
         fail(err, ERR_FORMAT, "no document");
@@ -91,7 +90,7 @@ static bool compare(struct jsonl *j, struct bytes rest)
         fuzz_sum += ok ? r.text.len : 0;
         all &= ok;
         json_decref(want);
-        check(ok || jsonl_can_go_on(j) == (err.code == ERR_FORMAT));
+        check(ok || jsonl_can_go_on(j) == (err.code != ERR_MEMORY));
         if (!ok && !jsonl_can_go_on(j))
             return false;
     }
@@ -118,13 +117,16 @@ static bool read_all(struct jsonl *j)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char path[] = "/tmp/kexa-fuzz-XXXXXX.jsonl";
-    bool compressed = size >= 4 && !memcmp(data, "\x28\xB5\x2F\xFD", 4);
+    bool compressed = size >= 4 && (!memcmp(data, "\x28\xB5\x2F\xFD", 4)
+                                    || (data[0] >> 4 == 5 && !memcmp(data + 1, "*M\x18", 3)));
     if (compressed && size > COMPRESSED_MOST)
         return 0;
     write_file(path, data, size);
     struct jsonl *j = jsonl_open(path, NULL);
     check(j != NULL);
-    fuzz_accepted += compressed ? read_all(j) : compare(j, (struct bytes){ data, size });
+    size_t mark = size >= 3 && !memcmp(data, "\xEF\xBB\xBF", 3) ? 3 : 0;
+    fuzz_accepted += compressed ? read_all(j)
+                                : compare(j, (struct bytes){ data + mark, size - mark });
     jsonl_close(j);
     unlink(path);
     return 0;

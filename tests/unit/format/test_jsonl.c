@@ -9,7 +9,7 @@
 #include <zstd.h>
 
 static const char three[] =
-    "{\"id\": \"a-1\", \"lang\": \"ko\", \"license\": \"CC0-1.0\", \"text\": \"\\u0000 one\"}\n"
+    "{\"id\": 17, \"lang\": \"ko\", \"license\": \"CC0-1.0\", \"text\": \"\\u0000 one\"}\n"
     "\n  \r\n{\"text\": \"two\\nlines\"}\n{\"text\": \"\", \"lang\": null}";
 
 static const char *packed(const char *name, const char *text, size_t cut, int frames)
@@ -33,10 +33,10 @@ static void expect_three(const char *path)
     if (!j)
         return;
     EXPECT(jsonl_next(j, &r, &err) && r.text.len == 5 && !memcmp(r.text.at, "\0 one", 5));
-    EXPECT(!strcmp(r.id, "a-1") && !strcmp(r.lang, "ko") && !strcmp(r.license, "CC0-1.0"));
+    EXPECT(!strcmp(r.lang, "ko"));
     EXPECT(r.line == 1 && r.object && !strcmp(r.path, path));
     EXPECT(jsonl_next(j, &r, &err) && bytes_eq(r.text, bytes_of("two\nlines")) && r.line == 4);
-    EXPECT(!*r.id && !*r.lang && !*r.license);
+    EXPECT(!*r.lang);
     EXPECT(jsonl_next(j, &r, &err) && r.text.len == 0 && r.path && r.line == 5);
     EXPECT(jsonl_next(j, &r, &err) && !r.path);
     EXPECT(jsonl_next(j, &r, &err) && !r.path);
@@ -49,6 +49,21 @@ static void reads_plain_and_compressed_lines(void)
     expect_three(scratch_text("three.jsonl", three));
     expect_three(packed("three.jsonl.zst", three, 0, 1));
     expect_three(packed("frames.jsonl.zst", three, 0, 4));
+}
+
+/* As pzstd packs: a frame to be passed over before each frame of text. */
+static void frames_to_be_passed_over_hold_no_text(void)
+{
+    static const uint8_t skip[] = { 0x53, 0x2A, 0x4D, 0x18, 4, 0, 0, 0, 'n', 'o', '\n', '{' };
+    uint8_t out[1 << 12];
+    size_t n = 0, half = strlen(three) / 2;
+    for (size_t i = 0; i < 2; i++) {
+        memcpy(out + n, skip, sizeof skip);
+        n += sizeof skip;
+        n += ZSTD_compress(out + n, sizeof out - n, three + i * half,
+                           i ? strlen(three) - half : half, 3);
+    }
+    expect_three(scratch_write("skippable.jsonl.zst", out, n));
 }
 
 /* Many long lines, over many chunks. */
@@ -110,6 +125,48 @@ static void a_folder_is_read_in_the_order_of_names(void)
     buf_release(&out);
 }
 
+static void a_byte_order_mark_is_no_text(void)
+{
+    struct buf out = { 0 };
+    texts_of(scratch_text("mark.jsonl", "\xEF\xBB\xBF{\"text\": \"a\"}\n"
+                                        "{\"text\": \"\xEF\xBB\xBF\"}"), &out);
+    texts_of(scratch_text("mark.txt", "\xEF\xBB\xBF" "b\xEF\xBB\xBF"), &out);
+    texts_of(scratch_text("only.txt", "\xEF\xBB\xBF"), &out);
+    texts_of(packed("mark.jsonl.zst", "\xEF\xBB\xBF{\"text\": \"c\"}", 0, 1), &out);
+    EXPECTF(!strcmp(out.at, "a|\xEF\xBB\xBF|b\xEF\xBB\xBF||c|"), "%s", out.at);
+    buf_release(&out);
+}
+
+/* What is wrong with a line is that line's failure; a file that ends too early ends it all. */
+static void reading_goes_on_behind_a_bad_line(void)
+{
+    struct err err = { 0 };
+    struct jsonl_record r;
+    struct buf out = { 0 }, deep = { 0 };
+    scratch_folder("bad");
+    for (int i = 0; i < 200; i++)
+        buf_text(&deep, "[");
+    buf_printf(&out, "{\"text\": \"a\"}\n{\"text\": 5}\n{\"x\": %s\n{\"text\": \"b\"}", deep.at);
+    scratch_text("bad/a.jsonl", out.at);
+    packed("bad/b.jsonl.zst", "{\"text\": \"lost\"}\n", 3, 1);
+    scratch_text("bad/c.jsonl", "{\"text\": \"c\"}\n");
+    struct jsonl *j = jsonl_open(scratch_path("bad"), &err);
+    int n_failed = 0;
+    buf_clear(&out);
+    for (bool more = j != NULL; more;) {
+        bool ok = jsonl_next(j, &r, &err);
+        n_failed += !ok;
+        if (ok && r.path)
+            buf_printf(&out, "%.*s|", (int)r.text.len, (const char *)r.text.at);
+        more = ok ? r.path != NULL : jsonl_can_go_on(j);
+    }
+    EXPECTF(n_failed == 3 && !strcmp(out.at, "a|b|"), "%d %s", n_failed, out.at);
+    EXPECT(SAYS(&err, ERR_FORMAT, "b.jsonl.zst", "cut short"));
+    jsonl_close(j);
+    buf_release(&out);
+    buf_release(&deep);
+}
+
 /* Reads all of it; the error, or ERR_NONE. */
 static struct err failure_of(const char *path)
 {
@@ -138,8 +195,7 @@ static void bad_files_are_refused_with_their_line(void)
     EXPECT(SAYS(&e, ERR_FORMAT, "cut.jsonl.zst", "cut short"));
     e = failure_of(scratch_text("junk.jsonl.zst", "\x28\xB5\x2F\xFD\xFF\xFF\xFFjunk"));
     EXPECT(SAYS(&e, ERR_FORMAT, "junk.jsonl.zst"));
-    e = failure_of(scratch_path("missing.jsonl"));
-    EXPECT(SAYS(&e, ERR_IO, "missing.jsonl"));
+    EXPECT(!jsonl_open(scratch_path("missing.jsonl"), &e) && SAYS(&e, ERR_IO, "missing.jsonl"));
     scratch_folder("empty");
     e = failure_of(scratch_path("empty"));
     EXPECT(SAYS(&e, ERR_USAGE, "empty", ".jsonl"));
@@ -164,6 +220,9 @@ static void every_refused_allocation_is_survived(void)
 
 const struct test tests[] = {
     { "plain and compressed lines", reads_plain_and_compressed_lines },
+    { "frames to be passed over", frames_to_be_passed_over_hold_no_text },
+    { "byte order mark", a_byte_order_mark_is_no_text },
+    { "behind a bad line", reading_goes_on_behind_a_bad_line },
     { "long lines", long_lines_come_whole },
     { "folders", a_folder_is_read_in_the_order_of_names },
     { "bad files", bad_files_are_refused_with_their_line },
