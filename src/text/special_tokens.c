@@ -1,5 +1,6 @@
 #include "text/special_tokens.h"
 
+#include "format/format.h"
 #include "text/tokenizer_parts.h"
 
 static const char *const special_tokens[N_SPECIAL] = {
@@ -60,6 +61,9 @@ bool special_tokens_check(const char *const *more, size_t n_more, struct err *er
         if (!len || len > MAX_ADDED_BYTES)
             return fail(err, ERR_USAGE, "a special token has %zu bytes; it needs 1 to %d", len,
                         MAX_ADDED_BYTES);
+        if (bytes_utf8(bytes_of(text_of(more, i))) != len)
+            return fail(err, ERR_USAGE, "the special token \"%s\" is no UTF-8, so JSON cannot hold "
+                        "it", SHOW(bytes_of(text_of(more, i))));
         for (size_t k = 0; k < i; k++)
             if (!strcmp(text_of(more, i), text_of(more, k)))
                 return fail(err, ERR_USAGE, "the special token \"%.80s\" is there twice",

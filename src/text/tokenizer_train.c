@@ -123,6 +123,14 @@ static bool go_on(const struct trainer *t, struct err *err)
            || fail(err, ERR_CANCELLED, "stopped; no tokenizer was made");
 }
 
+/* A weight that counts for nothing is a mistake in its name. */
+static bool weights_met(const struct train_reader *r, struct err *err)
+{
+    const char *lang = train_reader_unmet(r);
+    return !lang || fail(err, ERR_USAGE, "a weight is given for \"%s\", but no document has that "
+                         "\"lang\"", lang);
+}
+
 /* Reads all of the source; *over: the tables grew too large, after that share of the bytes. */
 static bool read_all(struct trainer *t, struct train_read *read, double *over, struct err *err)
 {
@@ -151,6 +159,7 @@ static bool read_all(struct trainer *t, struct train_read *read, double *over, s
         if (tables_need(t) > t->max_tables)
             *over = (double)read->read_bytes / (double)(read->total_bytes + 1);
     }
+    ok = ok && (*over || weights_met(r, err));
     *read = train_reader_state(r);
     progress_end(&t->progress);
     train_reader_close(r);
@@ -197,7 +206,8 @@ static bool learn(struct trainer *t, uint32_t n_ids, unsigned max_words, struct 
     size_t used = (size_t)t->spans.n * sizeof(uint32_t) + word_table_memory(&t->words);
     size_t left = t->o->max_bytes > used ? t->o->max_bytes - used : 0;
     struct merge_rules rules = {
-        .n_ids = n_ids, .least = t->o->least, .max_words = max_words,
+        .n_ids = n_ids, .least = train_weight_units(&t->o->source, t->o->least),
+        .max_words = max_words,
         .max_bytes = left > t->o->max_bytes / 4 ? left * 3 / 4 : t->o->max_bytes / 8 };
     progress_begin(&t->progress, max_words > 1 ? "learning superwords" : "learning words",
                    "tokens", n_ids);

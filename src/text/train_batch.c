@@ -7,6 +7,7 @@ enum { LONGEST_PART = 1 << 20, HELD_OUT_SEED = 0, SHARE_SEED = 1 };
 struct train_reader {
     struct train_source s;
     struct jsonl **file;                  /* one for each path, opened together */
+    bool *met;                            /* whether a document had the language of weight i */
     size_t at;
     struct bytes rest;                    /* of the document that is being given */
     uint32_t weight;
@@ -31,6 +32,7 @@ void train_reader_close(struct train_reader *r)
     for (size_t i = 0; r->file && i < r->s.n_paths; i++)
         jsonl_close(r->file[i]);
     mem_give(r->file);
+    mem_give(r->met);
     mem_give(r);
 }
 
@@ -40,8 +42,9 @@ struct train_reader *train_reader_open(const struct train_source *s, struct err 
     if (r) {
         r->s = *s;
         r->file = mem_take(s->n_paths + 1, sizeof *r->file);
+        r->met = mem_take(s->n_weights + 1, sizeof *r->met);
     }
-    bool ok = (r && r->file) || fail(err, ERR_MEMORY, "no memory to read texts");
+    bool ok = (r && r->file && r->met) || fail(err, ERR_MEMORY, "no memory to read texts");
     for (size_t i = 0; ok && i < s->n_paths; i++) {
         r->file[i] = jsonl_open(s->paths[i], err);
         ok = r->file[i] != NULL;
@@ -62,15 +65,31 @@ struct train_read train_reader_state(const struct train_reader *r)
     return state;
 }
 
-/* In units; without weights every document is one. */
-static uint32_t weight_of(const struct train_source *s, const char *lang)
+const char *train_reader_unmet(const struct train_reader *r)
 {
-    for (size_t i = 0; i < s->n_weights; i++) {
-        double w = s->weights[i].weight * TRAIN_WEIGHT_UNIT;
-        if (!strcmp(s->weights[i].lang, lang))
-            return w <= 0 ? 0 : w < 1 ? 1 : (uint32_t)(w + 0.5);
+    for (size_t i = 0; i < r->s.n_weights; i++)
+        if (!r->met[i])
+            return r->s.weights[i].lang;
+    return NULL;
+}
+
+/* Without weights every document is one. */
+uint64_t train_weight_units(const struct train_source *s, uint64_t times)
+{
+    return s->n_weights ? TRAIN_WEIGHT_UNIT * times : times;
+}
+
+/* In units. */
+static uint32_t weight_of(struct train_reader *r, const char *lang)
+{
+    for (size_t i = 0; i < r->s.n_weights; i++) {
+        double w = r->s.weights[i].weight * TRAIN_WEIGHT_UNIT;
+        if (strcmp(r->s.weights[i].lang, lang))
+            continue;
+        r->met[i] = true;
+        return w <= 0 ? 0 : w < 1 ? 1 : (uint32_t)(w + 0.5);
     }
-    return s->n_weights ? TRAIN_WEIGHT_UNIT : 1;
+    return (uint32_t)train_weight_units(&r->s, 1);
 }
 
 /* The next document that counts, in r->rest; none: *end. */
@@ -87,7 +106,7 @@ static bool next_document(struct train_reader *r, bool *end, struct err *err)
         }
         if (!jsonl_check_utf8(&doc, err))
             return false;
-        r->weight = weight_of(&r->s, doc.lang);
+        r->weight = weight_of(r, doc.lang);
         if (!doc.text.len || !r->weight)
             continue;
         if (document_is_held_out(doc.text, r->s.held_out)) {

@@ -27,6 +27,9 @@ struct train_source {
     double share;                         /* of the rest, the share that is used */
 };
 
+/* A count of `times` in the units that train_reader_next() gives weights in. */
+uint64_t train_weight_units(const struct train_source *s, uint64_t times);
+
 /* Whether a document belongs to the held-out share: by a hash of its bytes alone. */
 bool document_is_held_out(struct bytes text, double held_out);
 
@@ -57,5 +60,8 @@ struct train_read {
     uint64_t total_bytes, read_bytes, n_documents, n_text_bytes, n_held_out, n_passed_over;
 };
 struct train_read train_reader_state(const struct train_reader *r);
+
+/* The first language of the weights that no document so far had; NULL: each was there. */
+const char *train_reader_unmet(const struct train_reader *r);
 
 #endif

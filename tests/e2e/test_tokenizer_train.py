@@ -138,6 +138,30 @@ def check_stats(folder):
     return ok & convert.expect("held out", f"; {held['documents']} held out" in trained)
 
 
+def check_weights(folder):
+    """A weight of 3 is each document three times, down to the rarest pair that --least allows."""
+    ok, docs = True, [d for d in documents() if d["lang"] in ("ko", "vi")][:40]
+    paths = [os.path.join(folder, name) for name in ("once.jsonl", "thrice.jsonl")]
+    for path, times in zip(paths, (1, 3)):
+        with open(path, "w", encoding="utf-8") as f:
+            for d in docs:
+                f.write((json.dumps(d) + "\n") * (times if d["lang"] == "vi" else 1))
+    made = [os.path.join(folder, "w" + str(i)) for i in range(2)]
+    args = ["--vocab", "1500", "--superwords", "0.3", "--least", "4"]
+    kexa("tokenizer", "train", "-o", made[0], *args, "--weight", "vi=3", paths[0])
+    kexa("tokenizer", "train", "-o", made[1], *args, paths[1])
+    ok &= convert.expect("weight 3 is three times", model_of(made[0]) == model_of(made[1]))
+    says = [kexa("tokenizer", "train", "-o", os.path.join(folder, "w2"), "--vocab", "900000",
+                 "--superwords", "0", "--least", "4", *more, status=2).stderr
+            for more in (["--weight", "vi=3", paths[0]], [paths[1]])]
+    ok &= convert.expect("--least counts what weights count", says[0] == says[1] and
+                         "occurs 4 times" in says[0], says)
+    says = kexa("tokenizer", "train", "-o", os.path.join(folder, "w2"), *args, "--weight", "vi=3",
+                "--weight", "vn=2", paths[0], status=2).stderr
+    return ok & convert.expect("a language that is not there", '"vn"' in says and not
+                               os.path.exists(os.path.join(folder, "w2")), says)
+
+
 def check_template(folder):
     """What the template renders is what the cases of the chat format say."""
     with open(os.path.join(folder, "super/tokenizer_config.json"), encoding="utf-8") as f:
@@ -167,6 +191,9 @@ def check_refusals(folder):
             ("no text", ["-o", out, os.path.join(folder, "none.txt")], 3, "none.txt"),
             ("no folder", [CORPUS], 2, "-o"),
             ("vocabulary too large", ["-o", out, "--vocab", "900000", CORPUS], 2, "--vocab"),
+            ("special token", ["-o", out, "--special", b"a\xff", CORPUS], 2, "no UTF-8"),
+            ("one text of two", ["-o", out, CORPUS, os.path.join(folder, "none.txt")], 3,
+             "none.txt"),
             ("weight", ["-o", out, "--weight", "ko", CORPUS], 2, "LANG=X"),
             ("lines without stage two", ["-o", out, "--lines", "--superwords", "0", CORPUS], 2,
              "--superwords 0"),
@@ -221,8 +248,8 @@ def check_folders(folder):
     return ok
 
 
-CHECKS = [check_plain, check_super, check_lines, check_stats, check_template, check_refusals,
-          check_folders]
+CHECKS = [check_plain, check_super, check_lines, check_stats, check_weights, check_template,
+          check_refusals, check_folders]
 
 
 def main():
