@@ -152,15 +152,34 @@ static bool loader_of(struct loader **l, const struct pretrain *p, struct err *e
     return loader_open(l, &c, err);
 }
 
+/* What the run takes of a source: so often all of it, and what part of its tokens that is. */
+static void put_taken(struct buf *out, const struct loader *l, size_t i, size_t n, uint64_t rows)
+{
+    double all = 0, tokens = 0, epochs = 0;
+    for (size_t k = 0; k < n; k++) {
+        struct loader_source_info s = loader_source_info(l, k);
+        double of_k = loader_rows_from(l, k, rows) / (double)s.n_rows;
+        all += of_k * (double)s.n_tokens;
+        tokens = k == i ? of_k * (double)s.n_tokens : tokens;
+        epochs = k == i ? of_k : epochs;
+    }
+    buf_printf(out, "; %.3g epochs", epochs);
+    if (n > 1)
+        buf_printf(out, ", %.3g %% of the tokens", 100 * tokens / all);
+}
+
 static void put_sources(struct buf *out, const struct pretrain *p, struct loader *l)
 {
     uint64_t left = loader_rows_left(l), rows = train_recipe_rows(&p->recipe) * p->recipe.run.steps;
-    for (size_t i = 0; i < p->recipe.data.n_sources; i++) {
+    size_t n = p->recipe.data.n_sources;
+    for (size_t i = 0; i < n; i++) {
         struct loader_source_info s = loader_source_info(l, i);
         buf_printf(out, "%s  %s: ", i ? "         " : "data     ", p->recipe.data.source[i].path);
         put_count(out, (double)s.n_tokens);
-        buf_printf(out, " tokens in %" PRIu64 " documents, %" PRIu64 " rows %.1f %% full\n",
+        buf_printf(out, " tokens in %" PRIu64 " documents, %" PRIu64 " rows %.1f %% full",
                    s.n_docs, s.n_rows, 100 * s.fill);
+        put_taken(out, l, i, n, rows);
+        buf_text(out, "\n");
     }
     if (left < rows)
         buf_printf(out, "           it ends after %" PRIu64 " steps: more text, more epochs or "

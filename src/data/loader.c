@@ -314,6 +314,12 @@ uint64_t loader_rows_left(const struct loader *l)
     return left;
 }
 
+double loader_rows_from(const struct loader *l, size_t i, uint64_t n_rows)
+{
+    check(i < l->n);
+    return mixture_rows(&l->mixture, i, (double)n_rows);
+}
+
 struct loader_source_info loader_source_info(const struct loader *l, size_t i)
 {
     check(i < l->n);

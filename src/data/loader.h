@@ -68,6 +68,8 @@ void loader_close(struct loader *l);      /* NULL is fine */
 bool loader_next(struct loader *l, struct batch *b, size_t n_rows, struct err *err);
 
 uint64_t loader_rows_left(const struct loader *l);   /* UINT64_MAX: without end */
+/* How many of the first n_rows rows are of a source, as mixture_rows(). */
+double loader_rows_from(const struct loader *l, size_t source, uint64_t n_rows);
 struct loader_source_info loader_source_info(const struct loader *l, size_t source);
 
 /* After loader_state_set() the rows are those that followed loader_state_get().  A state of

@@ -18,3 +18,25 @@ size_t mixture_next(const struct mixture *m, const uint64_t *taken)
     }
     return best;
 }
+
+/* A source whose share is beyond its limit gives that; the rest is the others', whose shares
+ * grow by it, until all shares fit. */
+double mixture_rows(const struct mixture *m, size_t s, double n_rows)
+{
+    bool ended[MIXTURE_MAX] = { false }, more = true;
+    double sum = 0;
+    while (more) {
+        double rest = n_rows;
+        sum = 0;
+        more = false;
+        for (size_t i = 0; i < m->n; i++)
+            sum += ended[i] ? 0 : m->weight[i];
+        for (size_t i = 0; i < m->n; i++)
+            if (!ended[i] && n_rows * (m->weight[i] / sum) >= (double)m->limit[i]) {
+                ended[i] = more = true;
+                rest -= (double)m->limit[i];
+            }
+        n_rows = rest;
+    }
+    return ended[s] ? (double)m->limit[s] : n_rows * (m->weight[s] / sum);
+}

@@ -10,6 +10,7 @@
 #ifndef KEXA_DATA_MIXTURE_H
 #define KEXA_DATA_MIXTURE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,5 +24,9 @@ struct mixture {
 
 /* The source of the next row; m->n when all have given what they may. */
 size_t mixture_next(const struct mixture *m, const uint64_t *taken);
+
+/* How many of the first n_rows rows are source s's, without counting them one by one: within
+ * m->n of it.  Fewer in all than n_rows when the limits do not allow more. */
+double mixture_rows(const struct mixture *m, size_t s, double n_rows);
 
 #endif

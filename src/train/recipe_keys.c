@@ -54,8 +54,8 @@ const struct recipe_key recipe_keys[] = {
       false, "folder with tokenizer.json" },
     { "data", "source", RECIPE_SOURCES, F(data.source), 0, 0, NULL, NULL, "must be given", "",
       true, "PATH weight=W epochs=E, once for each part of the mixture: what `kexa data pack` "
-      "wrote, its share of the tokens (default 1) and how often at most it is gone through "
-      "(default 0: as often as the run needs)" },
+      "wrote, its share of the rows (default 1; of any sum) and how often at most it is gone "
+      "through (default 0: as often as the run needs)" },
     { "data", "context", RECIPE_U32, F(data.context), 8, 1 << 24, NULL, NULL, "by size", "tokens",
       true, "tokens of one row; documents are packed into rows" },
     { "data", "heldout_rows", RECIPE_U32, F(data.heldout_rows), 0, 1 << 20, NULL, "32", NULL,

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import random
+import re
 import signal
 import subprocess
 
@@ -108,6 +109,16 @@ def test_plans(root):
     text = kexa("pretrain", "tiny.recipe", "-n", "--size", "200k", cwd=root)
     expect("shards/a: " in text and "14 steps of 12 rows of 48 tokens" in text,
            "a plan names shards and length")
+    text = kexa("pretrain", "tiny.recipe", "-n", "--set", "data.source=shards/a weight=9 epochs=2",
+                "--set", "data.source=shards/b", "--set", "run.steps=500", cwd=root)
+    takes = [list(map(float, re.findall(r"; (.*) epochs, (.*) % of the tokens", line)[0]))
+             for line in text.splitlines() if "shards/" in line and " rows " in line]
+    rows = [json.loads(kexa("data", "stats", "--json", "--context", 48, root / "shards" / name))[0]
+            for name in "ab"]
+    often = (500 * 12 - 2 * rows[0]["rows"]) / rows[1]["rows"]
+    share = 100 / (1 + often * rows[1]["tokens"] / (2 * rows[0]["tokens"]))
+    expect(len(takes) == 2 and takes[0][0] == 2 and abs(takes[1][0] / often - 1) < 0.02 and
+           abs(takes[0][1] / share - 1) < 0.02, f"how often a run reads its text: {takes}")
     expect(not (root / "out").exists(), "a plan makes no folder")
 
 

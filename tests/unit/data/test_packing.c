@@ -2,6 +2,7 @@
 #include "data/data.h"
 #include "../../harness.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 /* ---- permutation --------------------------------------------------------------------- */
@@ -239,6 +240,29 @@ static void test_mixture(void)
 }
 
 /* One source ends; the others keep their ratio, and in the end nothing is left. */
+/* As many of each source as taking them one by one gives, also beyond all limits. */
+static void test_mixture_rows(void)
+{
+    struct rng rng = { .seed = 11 };
+    for (int round = 0; round < 200; round++) {
+        struct mixture m = { .n = 1 + (size_t)round % 5 };
+        uint64_t taken[MIXTURE_MAX] = { 0 }, n_rows = rng_u64(&rng) % 600;
+        for (size_t s = 0; s < m.n; s++) {
+            m.weight[s] = 0.01 + rng_unit(&rng);
+            m.limit[s] = rng_u64(&rng) % 3 ? rng_u64(&rng) % 300 : UINT64_MAX;
+        }
+        for (uint64_t k = 0; k < n_rows; k++) {
+            size_t s = mixture_next(&m, taken);
+            if (s < m.n)
+                taken[s]++;
+        }
+        for (size_t s = 0; s < m.n; s++) {
+            double off = mixture_rows(&m, s, (double)n_rows) - (double)taken[s];
+            EXPECTF(fabs(off) <= (double)m.n, "round %d: source %zu is off by %g", round, s, off);
+        }
+    }
+}
+
 static void test_mixture_ends(void)
 {
     struct mixture m = { .n = 3, .weight = { 5, 2, 1 }, .limit = { 10, 1000, 1000 } };
@@ -260,6 +284,7 @@ const struct test tests[] = {
     { "known", test_known },
     { "no_memory", test_no_memory },
     { "mixture", test_mixture },
+    { "mixture_rows", test_mixture_rows },
     { "mixture_ends", test_mixture_ends },
     { 0 }
 };
