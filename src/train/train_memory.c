@@ -2,8 +2,8 @@
 #include "train/recipe_keys.h"
 #include "train/train.h"
 
-/* Arrays of struct batch: five of 32 bits for a place, in two batches. */
-enum { BYTES_OF_PLACE = 2 * 5 * 4 };
+/* A place of struct batch: token, both targets and pos, 32 bits each. */
+enum { BYTES_OF_PLACE = 4 * 4 };
 
 static uint64_t session_bytes(const struct train_recipe *r, const struct plan *p, int n_threads)
 {
@@ -54,7 +54,8 @@ void train_memory_plan(struct train_memory *out, const struct train_recipe *r,
     eval_tape.backward = false;
     t.passes = add_all((const uint64_t[]){
         tape_bytes(p, &tape), evaluates ? tape_bytes(p, &eval_tape) : 0 }, 2);
-    t.rows = (uint64_t)BYTES_OF_PLACE * r->run.micro_rows * r->data.context;
+    t.rows = BYTES_OF_PLACE * (r->run.batch_tokens + (evaluates ? (uint64_t)r->run.micro_rows
+                                                                   * r->data.context : 0));
     t.samples = session_bytes(r, p, n_threads);
     t.total = add_all((const uint64_t[]){ t.weights, t.scratch, t.passes, t.rows,
                                               t.samples }, 5);

@@ -4,7 +4,7 @@
  *   weights    f32 masters and gradients, optimizer moments, bf16 copies (params.h)
  *   scratch    of Muon (muon.h)
  *   passes     all that a pass keeps for its gradients, with a chunk of logits (train_pass.h)
- *   rows       the tokens of one pass, and places for those of an evaluation
+ *   rows       the tokens of a step, and of a pass of an evaluation
  *   samples    key and value cache and workspace of the sampling session; 0 without samples
  *
  * Shards are mapped files: the system drops their pages when it needs them, so they are not

@@ -149,11 +149,11 @@ static bool open_logs(struct trainer *t, double roof, struct err *err)
                            .n_threads = threads_of(r), .seed = r->run.seed,
                            .n_params = t->ps.n_weights, .n_active = (uint64_t)t->flops.active,
                            .n_steps = r->run.steps, .roof_flops = roof };
-    bool ok = save_text(t, "run.recipe", &text, err)
-              && run_log_open(&t->log, out, t->counts.step, err);
+    bool ok = run_log_open(&t->log, out, t->counts.step, err);
     if (ok)                               /* the log is locked: nobody else writes here */
         file_out_clean(out);
-    ok = ok && run_log_begin(&t->log, t->counts.step, &f, err)
+    ok = ok && save_text(t, "run.recipe", &text, err)
+         && run_log_begin(&t->log, t->counts.step, &f, err)
          && tensorboard_open(&t->board, out, t->counts.step, err);
     buf_release(&text);
     return ok;

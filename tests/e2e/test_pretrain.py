@@ -1,5 +1,6 @@
 """kexa pretrain: plans, refusals, and a tiny run that threads, Ctrl-C and a kill change nothing
 of, to the last bit of the model."""
+import fcntl
 import hashlib
 import json
 import os
@@ -255,6 +256,12 @@ def test_stops(root):
     expect("holds a run" in said and "--resume" in said, "a run is not written over")
     said = run(root, "ctrl-c", "--resume", "--set", "optimizer.lr=0.5", status=2)
     expect("optimizer.lr is 0.5" in said and "began with" in said, "another recipe does not go on")
+    began = (root / "ctrl-c/run.recipe").read_text()
+    with open(root / "ctrl-c/log.jsonl", "rb") as log:      # as a run that is going on has it
+        fcntl.flock(log, fcntl.LOCK_EX)
+        said = run(root, "ctrl-c", "--resume", "--set", "run.keep=7", status=2)
+    expect("another run" in said and (root / "ctrl-c/run.recipe").read_text() == began,
+           f"a second run changes nothing in the first one's folder: {said.strip()}")
     run(root, "ctrl-c", "--resume", "--threads", 1)
     expect(model_sum(root, "ctrl-c") == model_sum(root, "one")
            and step_lines(root, "ctrl-c") == step_lines(root, "one"),

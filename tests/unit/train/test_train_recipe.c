@@ -244,6 +244,7 @@ static void test_memory(void)
     train_memory_plan(&all, &r, &p, 2);
     EXPECT(r.run.micro_rows == 4 && all.total == all.weights + all.scratch + all.passes
            + all.rows + all.samples && all.weights > 16u * 15000000);
+    EXPECT(all.rows == 16 * (r.run.batch_tokens + 4 * r.data.context));
     EXPECT(train_memory_fit(&m, &r, &p, 2, &err) && m.micro_rows <= 4
            && m.total <= m.available);
     plan_release(&p);
