@@ -60,7 +60,7 @@ static bool add_begin(struct run_history *h, uint64_t step, const json_t *o)
     h->n_active = whole(o, "n_active");
     h->n_steps = whole(o, "n_steps");
     h->seed = whole(o, "seed");
-    h->roof_flops = number(o, "roof_flops");
+    h->roof_now = number(o, "roof_flops");
     mem_give(h->why);
     h->why = NULL;
     return keep_text(&b->version, o, "version") && keep_text(&b->machine, o, "machine")
@@ -146,6 +146,7 @@ static bool add_curves(struct run_history *h, uint64_t step, const json_t *o)
     bool clipped = json_is_true(json_object_get(o, "clipped"));
     h->seconds += or_zero(seconds);
     h->cpu_seconds += or_zero(cpu);
+    h->roof_work += h->roof_now * or_zero(seconds);
     h->flops += or_zero(number(o, "flops"));
     h->flops_6nd += or_zero(number(o, "flops_6nd"));
     h->all_clips += clipped;
@@ -159,7 +160,7 @@ static bool add_curves(struct run_history *h, uint64_t step, const json_t *o)
            && series_add(&h->grad_norm, step, number(o, "grad_norm"))
            && series_add(&h->clipped, step, clipped)
            && series_add(&h->tokens_per_second, step, number(o, "tokens") / seconds)
-           && series_add(&h->flops_per_second, step, number(o, "flops") / seconds)
+           && series_add(&h->roof_share, step, number(o, "flops") / seconds / h->roof_now)
            && series_add(&h->cpus, step, cpu / seconds);
 }
 
@@ -239,7 +240,7 @@ static bool read_lines(struct run_history *h, struct bytes all, const char *path
 bool run_history_load(struct run_history *h, const char *path, struct err *err)
 {
     struct bytes all;
-    *h = (struct run_history){ .roof_flops = NAN };
+    *h = (struct run_history){ .roof_now = NAN };
 #define X(name) h->name.most = CURVE_POINTS;
     CURVES(X)
 #undef X
@@ -247,6 +248,7 @@ bool run_history_load(struct run_history *h, const char *path, struct err *err)
         return false;
     bool ok = read_lines(h, all, path, err);
     file_map_close(&all);
+    h->roof_flops = h->roof_work / h->seconds;
     if (!ok)
         run_history_release(h);
     return ok;

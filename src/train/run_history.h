@@ -11,10 +11,10 @@ enum { CURVE_POINTS = 2000, LAYER_POINTS = 400, SAMPLES_MOST = 48, STARTS_MOST =
        LAYERS_MOST = 1024, EXPERTS_MOST = 4096, SKIPS_MOST = 512 };
 
 /* X(name): the curves; a member of a step line, or worked out from several (the last three).
- * clipped is 0 or 1. */
+ * clipped is 0 or 1; roof_share is of the roof that the step's machine had. */
 #define CURVES(X) \
     X(loss) X(ce) X(mtp) X(balance) X(bits_per_byte) X(heldout_bits_per_byte) X(lr) \
-    X(grad_norm) X(clipped) X(tokens_per_second) X(flops_per_second) X(cpus)
+    X(grad_norm) X(clipped) X(tokens_per_second) X(roof_share) X(cpus)
 
 struct run_sample {
     uint64_t step;
@@ -47,9 +47,10 @@ struct run_history {
     char *checkpoint;
     uint64_t checkpoint_step, n_checkpoints, checkpoint_bytes;
     uint64_t n_steps, n_params, n_active, seed;          /* as planned */
-    double roof_flops;                    /* NAN: not measured */
+    double roof_flops;                    /* mean of the steps' time; NAN: not measured */
     uint64_t last_step, n_logged, all_tokens;
     double seconds, cpu_seconds, flops, flops_6nd;       /* sums over the steps logged */
+    double roof_now, roof_work;           /* the last begin's; what the roofs would have done */
     uint64_t n_torn, torn_line;           /* lines that could not be used; the first of them */
 };
 

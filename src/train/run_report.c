@@ -215,16 +215,17 @@ static void put_speed(struct buf *out, const struct run_history *h)
 {
     const struct chart_line tokens[] = { { "tokens a second", &h->tokens_per_second, "var(--c3)",
                                            true } };
-    const struct chart_line share[] = { { "share", &h->flops_per_second, "var(--c2)", true } };
+    const struct chart_line share[] = { { "share", &h->roof_share, "var(--c2)", true } };
     const struct chart_line cpus[] = { { "CPUs", &h->cpus, "var(--c4)", true } };
     chart_put(out, h, &(struct chart){ .id = "speed", .title = "Speed",
         .unit = "tokens a second", .scale = CHART_FROM_ZERO, .reference = NAN, .lines = tokens,
         .n = COUNT(tokens) });
     if (h->roof_flops > 0)
         chart_put(out, h, &(struct chart){ .id = "roof", .title = "Share of the roof",
-            .about = "Counted operations a second beside the fastest matrix product measured here.",
+            .about = "Counted operations a second beside the fastest that the machine was measured "
+                     "to go when the run began or went on.",
             .unit = "%", .scale = CHART_FROM_ZERO, .reference = NAN,
-            .factor = 100 / h->roof_flops, .lines = share, .n = COUNT(share) });
+            .factor = 100, .lines = share, .n = COUNT(share) });
     else
         chart_put(out, h, &(struct chart){ .id = "cpus", .title = "CPUs busy",
             .about = "CPU time of a step by its time on the clock: less than the threads means "

@@ -133,6 +133,28 @@ def test_events(folder):
                                    if x["event"] == "sample"}, f"{name}: samples")
 
 
+def test_roofs(folder):
+    """Begun on one machine, gone on with on another: each step is held against its own roof."""
+    lines, roof, work = read_log(folder), None, 0
+    for x in lines:
+        if x["event"] == "resume":
+            x["roof_flops"] *= 4
+        roof = x.get("roof_flops", roof)
+        if x["event"] == "step":
+            work += roof * x["time"]["seconds"]
+    steps = [x for x in lines if x["event"] == "step"]
+    with open(folder + "/log.jsonl", "w", encoding="utf-8") as f:
+        f.writelines(json.dumps(x, separators=(",", ":")) + "\n" for x in lines)
+    _, text = report(folder)
+    share = 100 * sum(x["flops"] for x in steps) / work
+    best = max(x["flops"] / x["time"]["seconds"] for x in steps[:25]) / lines[0]["roof_flops"]
+    said = re.findall(r"<small>([\d.]+)% of this machine's", text)
+    expect(said == [f"{share:.1f}"], f"two roofs: {said}, {share:.1f} expected")
+    drawn = text.split('id="roof"')[1].split("</svg>")[0]
+    top = max(float(x) for x in re.findall(r'text-anchor="end"[^>]*>([\d.]+)<', drawn))
+    expect(top > 50 * best, f"the share of the first steps is drawn: up to {top}, {100 * best}")
+
+
 def test_long(folder):
     write_run(folder, 5000)
     r, text = report(folder)
@@ -162,6 +184,7 @@ def test_refused(folder):
 with tempfile.TemporaryDirectory() as root:
     test_page(root + "/a <run>&'\"")
     test_events(root)
+    test_roofs(root + "/parts")
     test_long(root + "/long")
     test_refused(root + "/refused")
 raise SystemExit(totals())
