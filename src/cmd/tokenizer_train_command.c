@@ -115,8 +115,8 @@ static void say_read(const char *stage, const struct train_read *r, double share
     if (r->n_held_out)
         fprintf(stderr, "; %" PRIu64 " held out", r->n_held_out);
     if (share < 1)
-        fprintf(stderr, "; %.1f%% of the documents, chosen by a hash, because --memory allows no "
-                "more", 100 * share);
+        fprintf(stderr, "; %.1f%% of the text, chosen by a hash, because --memory allows no more",
+                100 * share);
     fprintf(stderr, "\n");
 }
 
@@ -216,8 +216,8 @@ static const struct opt train_opts[] = {
             "--held-out does; tokenizer stats --held-out reads just those"),
     O_INT("least", 0, AT(least), 1, 1 << 30, "2", "N", "merge only pairs that occur N times"),
     O_INT("memory", 0, AT(memory), 64, 1 << 24, "2048", "MIB",
-          "memory to use, about; if all of the text does not fit, a part of the documents is "
-          "used, chosen by a hash of their text"),
+          "memory to use, about; if all of the text does not fit, a part of the documents (of "
+          "one over 1 MiB, a part of it) is used, chosen by a hash of their text"),
     O_INT("threads", 't', AT(threads), 1, 1024, NULL, "N",
           "threads that read; the result is the same for any number; without it one per CPU"),
     O_END

@@ -10,6 +10,8 @@ struct train_reader {
     bool *met;                            /* whether a document had the language of weight i */
     size_t at;
     struct bytes rest;                    /* of the document that is being given */
+    bool part_given;                      /* something of it was */
+    bool is_file;                         /* it is a whole file */
     uint32_t weight;
     struct train_read state;
     uint64_t closed_bytes;                /* of paths that are done */
@@ -61,7 +63,7 @@ struct train_read train_reader_state(const struct train_reader *r)
     struct train_read state = r->state;
     state.read_bytes = r->closed_bytes;
     if (r->at < r->s.n_paths)
-        state.read_bytes += jsonl_read_bytes(r->file[r->at]);
+        state.read_bytes += jsonl_read_bytes(r->file[r->at]) - (r->is_file ? r->rest.len : 0);
     return state;
 }
 
@@ -92,7 +94,7 @@ static uint32_t weight_of(struct train_reader *r, const char *lang)
     return (uint32_t)train_weight_units(&r->s, 1);
 }
 
-/* The next document that counts, in r->rest; none: *end. */
+/* The next document, in r->rest; none: *end. */
 static bool next_document(struct train_reader *r, bool *end, struct err *err)
 {
     struct jsonl_record doc;
@@ -109,16 +111,13 @@ static bool next_document(struct train_reader *r, bool *end, struct err *err)
         r->weight = weight_of(r, doc.lang);
         if (!doc.text.len || !r->weight)
             continue;
-        if (document_is_held_out(doc.text, r->s.held_out)) {
-            r->state.n_held_out++;
-        } else if (r->s.share < 1 && !hash_below(doc.text, SHARE_SEED, r->s.share)) {
-            r->state.n_passed_over++;
-        } else {
+        if (!document_is_held_out(doc.text, r->s.held_out)) {
             r->rest = doc.text;
-            r->state.n_documents++;
-            r->state.n_text_bytes += doc.text.len;
+            r->part_given = false;
+            r->is_file = !doc.object;
             return true;
         }
+        r->state.n_held_out++;
     }
     *end = true;
     return true;
@@ -154,6 +153,21 @@ static bool put_part(struct text_chunk *c, struct bytes text, uint32_t weight, s
     return buf_ok(&c->text, err);
 }
 
+/* The next part of the document, in *part; false: the share leaves it out. */
+static bool take_part(struct train_reader *r, struct bytes *part)
+{
+    *part = (struct bytes){ r->rest.at, part_length(r->rest) };
+    r->rest.at += part->len;
+    r->rest.len -= part->len;
+    bool used = r->s.share >= 1 || hash_below(*part, SHARE_SEED, r->s.share);
+    if (used) {
+        r->state.n_text_bytes += part->len;
+        r->state.n_documents += !r->part_given;
+        r->part_given = true;
+    }
+    return used;
+}
+
 static bool fill_chunk(struct train_reader *r, struct text_chunk *c, struct err *err)
 {
     bool end = false;
@@ -164,11 +178,9 @@ static bool fill_chunk(struct train_reader *r, struct text_chunk *c, struct err 
             return false;
         if (end)
             return true;
-        size_t n = part_length(r->rest);
-        if (!put_part(c, (struct bytes){ r->rest.at, n }, r->weight, err))
+        struct bytes part;
+        if (take_part(r, &part) && !put_part(c, part, r->weight, err))
             return false;
-        r->rest.at += n;
-        r->rest.len -= n;
     }
     return true;
 }

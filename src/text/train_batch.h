@@ -4,7 +4,9 @@
  *
  * Which documents count depends on nothing but their own bytes and language, and batches and
  * chunks are cut by bytes, so every pass sees the same, whatever the number of threads.  Long
- * documents are cut after a line, where the pre-tokenizers cut too.
+ * documents are cut after a line, where the pre-tokenizers cut too, into parts of at most 1 MiB;
+ * where only a share of the text is used, each part is in it or not by its own hash, so that one
+ * large file can be used in part.
  */
 #ifndef KEXA_TEXT_TRAIN_BATCH_H
 #define KEXA_TEXT_TRAIN_BATCH_H
@@ -24,7 +26,7 @@ struct train_source {
     const struct language_weight *weights; /* languages not named have weight 1 */
     size_t n_weights;
     double held_out;                      /* share of the documents that is left out */
-    double share;                         /* of the rest, the share that is used */
+    double share;                         /* of the rest, the share that is used, part by part */
 };
 
 /* A count of `times` in the units that train_reader_next() gives weights in. */
@@ -55,9 +57,10 @@ bool train_reader_next(struct train_reader *r, struct text_chunk chunk[TRAIN_CHU
                        struct err *err);
 void text_chunk_release(struct text_chunk *c);
 
-/* Bytes of the source's files, and read so far; documents and bytes of text given. */
+/* Bytes of the source's files, and read so far; documents of which a part was given, bytes of text
+ * given. */
 struct train_read {
-    uint64_t total_bytes, read_bytes, n_documents, n_text_bytes, n_held_out, n_passed_over;
+    uint64_t total_bytes, read_bytes, n_documents, n_text_bytes, n_held_out;
 };
 struct train_read train_reader_state(const struct train_reader *r);
 
