@@ -67,8 +67,10 @@ static void put_step(struct buf *out, const struct pretrain_line *l, const struc
         buf_printf(out, "  held-out %.4f", s->heldout_bits_per_byte);
     buf_printf(out, "  lr %.2g", s->lr);
     put_pace(out, l, s->step, true);
-    if (s->skipped)
+    if (s->skipped && isfinite(s->grad_norm))
         buf_printf(out, "  skipped (gradient norm %.3g)", s->grad_norm);
+    else if (s->skipped)
+        buf_text(out, "  skipped (gradient not finite)");
 }
 
 /* A line that is drawn over: no wider than the terminal. */

@@ -288,28 +288,44 @@ void train_recipe_write(const struct train_recipe *r, struct buf *out)
     }
 }
 
-static void value_texts(const struct train_recipe *r, size_t i, struct buf *out)
+typedef void value_text_fn(const struct train_recipe *r, size_t i, size_t j, struct buf *out);
+
+static void put_values(const struct train_recipe *r, size_t i, value_text_fn *put,
+                       struct buf *out)
 {
     for (size_t j = 0; j < recipe_value_count(r, i); j++) {
         buf_text(out, j ? "; " : "");
-        recipe_value_text(r, i, j, out);
+        put(r, i, j, out);
     }
+}
+
+static bool other_value(const struct train_recipe *was, const struct train_recipe *now, size_t i,
+                        struct err *err)
+{
+    const struct recipe_key *k = &recipe_keys[i];
+    struct buf a = { 0 }, b = { 0 };
+    char where[300];
+    put_values(was, i, recipe_value_text, &a);
+    put_values(now, i, recipe_value_text, &b);
+    recipe_where(now, i, where, sizeof where);
+    if (buf_ok(&a, err) && buf_ok(&b, err))
+        fail(err, ERR_USAGE, "%s: %s.%s is %.300s, but the run began with %.300s; to go on "
+             "keep it, or begin another run in another folder", where, k->section, k->name,
+             b.len ? b.at : "nothing", a.len ? a.at : "nothing");
+    buf_release(&a);
+    buf_release(&b);
+    return false;
 }
 
 static bool same_value(const struct train_recipe *was, const struct train_recipe *now, size_t i,
                        struct err *err)
 {
-    const struct recipe_key *k = &recipe_keys[i];
     struct buf a = { 0 }, b = { 0 };
-    char where[300];
-    value_texts(was, i, &a);
-    value_texts(now, i, &b);
+    put_values(was, i, recipe_value_core, &a);
+    put_values(now, i, recipe_value_core, &b);
     bool ok = buf_ok(&a, err) && buf_ok(&b, err);
-    recipe_where(now, i, where, sizeof where);
     if (ok && (a.len != b.len || (a.len && memcmp(a.at, b.at, a.len))))
-        ok = fail(err, ERR_USAGE, "%s: %s.%s is %.300s, but the run began with %.300s; to go on "
-                  "keep it, or begin another run in another folder", where, k->section, k->name,
-                  b.len ? b.at : "nothing", a.len ? a.at : "nothing");
+        ok = other_value(was, now, i, err);
     buf_release(&a);
     buf_release(&b);
     return ok;

@@ -131,8 +131,8 @@ bool train_recipe_resolve(struct train_recipe *r, struct err *err);
 void train_recipe_write(const struct train_recipe *r, struct buf *out);
 
 /* Refuses if `now` would not continue the run `was` to the bit, and names the first key that
- * differs.  Keys that change no weight (threads, how often to evaluate) are not compared, and
- * neither are schedule and length: schedule_continues() does that. */
+ * differs.  Keys that change no weight (threads, how often to evaluate) are not compared, nor
+ * where the data lies, and neither are schedule and length: schedule_continues() does that. */
 bool train_recipe_same(const struct train_recipe *was, const struct train_recipe *now,
                        struct err *err);
 

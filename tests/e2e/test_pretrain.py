@@ -262,7 +262,12 @@ def test_stops(root):
         said = run(root, "ctrl-c", "--resume", "--set", "run.keep=7", status=2)
     expect("another run" in said and (root / "ctrl-c/run.recipe").read_text() == began,
            f"a second run changes nothing in the first one's folder: {said.strip()}")
-    run(root, "ctrl-c", "--resume", "--threads", 1)
+    other = ("--set", "data.source=shards/b weight=2", "--set", "data.source=shards/a")
+    said = run(root, "ctrl-c", "--resume", *other, status=4)
+    expect("other shards" in said, f"other text does not go on: {said.strip()}")
+    (root / "moved").symlink_to("shards")
+    run(root, "ctrl-c", "--resume", "--threads", 1, "--set", "data.source=moved/a weight=2",
+        "--set", f"data.source={root}/moved/b")
     expect(model_sum(root, "ctrl-c") == model_sum(root, "one")
            and step_lines(root, "ctrl-c") == step_lines(root, "one"),
            "stopped and gone on: the same model, the same log")

@@ -282,6 +282,18 @@ static void test_written(void)
     EXPECT(train_recipe_same(&a, &b, &err));
     EXPECT(train_recipe_set(&b, "--threads", "run.threads=3", &err)
            && train_recipe_same(&a, &b, &err));
+    EXPECT(train_recipe_set(&b, "--set", "data.source=moved/here", &err)
+           && train_recipe_set(&b, "--set", "data.source=z weight=0.1", &err)
+           && train_recipe_same(&a, &b, &err));
+    EXPECT(train_recipe_set(&b, "--set", "data.source=more", &err)
+           && !train_recipe_same(&a, &b, &err) && strstr(err.msg, "moved/here"));
+    recipe_value_clear(&b, recipe_key_find("data", "source"));
+    EXPECT(train_recipe_set(&b, "--set", "data.source=moved/here", &err)
+           && train_recipe_set(&b, "--set", "data.source=z weight=0.2", &err)
+           && !train_recipe_same(&a, &b, &err) && strstr(err.msg, "weight=0.2"));
+    recipe_value_clear(&b, recipe_key_find("data", "source"));
+    EXPECT(train_recipe_set(&b, "--set", "data.source=shards", &err)
+           && train_recipe_set(&b, "--set", "data.source=z weight=0.1", &err));
     EXPECT(train_recipe_set(&b, "--set", "optimizer.lr=0.01", &err)
            && !train_recipe_same(&a, &b, &err));
     EXPECTF(strstr(err.msg, "--set") && strstr(err.msg, "0.0123456789"), "%s", err.msg);
