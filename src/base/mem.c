@@ -9,7 +9,8 @@ long mem_live;
 
 int mem_fail_now(void)
 {
-    return mem_fail_after >= 0 && mem_fail_after-- == 0;
+    return __atomic_load_n(&mem_fail_after, __ATOMIC_RELAXED) >= 0
+           && __atomic_fetch_sub(&mem_fail_after, 1, __ATOMIC_RELAXED) == 0;
 }
 
 static bool refused(size_t n, size_t size)

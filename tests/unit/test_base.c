@@ -62,6 +62,34 @@ static void test_pool_runs_each_once(void)
     }
 }
 
+static void count_refusals(void *arg, size_t begin, size_t end, int worker)
+{
+    size_t *refused = arg;
+    for (size_t i = begin; i < end; i++) {
+        void *block = mem_take(1, 1);
+        refused[worker] += !block;
+        mem_give(block);
+    }
+}
+
+/* The k-th allocation of four threads fails, and no other. */
+static void test_one_allocation_fails(void)
+{
+    struct err err = { 0 };
+    long live = mem_live;
+    struct pool *p = pool_open(4, &err);
+    EXPECTF(p, "%s", err.msg);
+    for (int round = 0; p && round < 200; round++) {
+        size_t refused[4] = { 0 };
+        mem_fail_after = round;
+        pool_run(p, 2000, 1, count_refusals, refused);
+        EXPECT(mem_fail_after < 0 && refused[0] + refused[1] + refused[2] + refused[3] == 1);
+    }
+    mem_fail_after = -1;
+    pool_close(p);
+    EXPECT(mem_live == live);
+}
+
 /* Known answers of the Random123 distribution: philox4x32-10, zero and all-one input. */
 static void test_rng_known_answers(void)
 {
@@ -84,6 +112,7 @@ const struct test tests[] = {
     { "buf survives every allocation failing", test_buf_survives_oom },
     { "map", test_map },
     { "pool runs each index once", test_pool_runs_each_once },
+    { "one allocation of several threads fails", test_one_allocation_fails },
     { "rng known answers", test_rng_known_answers },
     { "half round trip", test_half_round_trip },
     { 0 }

@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The parts of a tokenizer.json; NULL: the usual one. */
@@ -237,6 +238,14 @@ static void test_broken_text_round_trips(void)
     }
 }
 
+/* Of this process: others may have the CPU, and a sanitizer takes its part. */
+static double cpu_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 /* A piece of a million bytes takes the heap; all cuts of it are also short pieces. */
 static void test_long_piece(void)
 {
@@ -246,11 +255,11 @@ static void test_long_piece(void)
     char *text = mem_take(LEN, 1);
     for (size_t i = 0; i < LEN; i++)
         text[i] = "abcabbcca"[i % 9];
-    uint64_t start = now_ns();
+    double start = cpu_seconds();
     EXPECT(tokenizer_encode(t, (struct bytes){ (uint8_t *)text, LEN },
                             (struct encode_options){ 0 }, &ids, NULL));
-    double s = (double)(now_ns() - start) * 1e-9;
-    EXPECTF(s < 2.0, "a piece of 1 MiB takes %.2f s", s);
+    double s = cpu_seconds() - start;
+    EXPECTF(s < 4.0, "a piece of 1 MiB takes %.2f s of CPU time", s);
     static const uint32_t want[] = { 257, 256, 258, 99, 97 };    /* abc ab bc c a */
     uint32_t wrong = 0;
     for (size_t i = 0; i + 5 <= ids.n; i++)                      /* a + abc: "a a" apart */
