@@ -85,12 +85,13 @@ static bool open_plan(struct pretrain *p, struct err *err)
            && train_recipe_plan(&p->plan, r, vocab, err);
 }
 
-/* Memory, work and roof; whether it fits is said, not yet an error. */
+/* Memory, disk, work and roof; whether it fits is said, not yet an error. */
 static bool measure(struct pretrain *p, struct err *why, struct err *err)
 {
     p->n_threads = p->recipe.run.threads ? (int)p->recipe.run.threads : sys_cpus();
     train_flops_init(&p->flops, &p->plan);
     p->fits = train_memory_fit(&p->memory, &p->recipe, &p->plan, p->n_threads, why);
+    train_disk_plan(&p->disk, &p->recipe, &p->plan);
     return train_roof_measure(&p->roof, p->recipe.run.dtype, p->n_threads, err);
 }
 
@@ -117,6 +118,8 @@ static bool plan_and_run(struct pretrain *p, const char *path, struct err *err)
         return false;
     if (!dry && !p->fits)
         return fail(err, why.code, "%s", why.msg);
+    if (!dry && !train_disk_check(&p->disk, &p->recipe, err))
+        return false;
     return dry || (train_folder_make(&p->recipe, err) && pretrain_run(p, err));
 }
 
@@ -167,8 +170,8 @@ const struct command pretrain_command = {
     "Trains a model of the K-EXAONE kind, or goes on with any model that kexa runs "
     "(model.init_from), from the shards that `kexa data pack` wrote, as a recipe says: "
     "sections of key = value, every one with a default.  First the plan is printed: shape, "
-    "length, memory, operations, time at the speed measured now; a run that does not fit in "
-    "memory is refused.  Then a line shows loss, bits per byte, tokens a second, the share of "
+    "length, memory, disk, operations, time at the speed measured now; a run that does not fit "
+    "in memory or on the disk is refused.  Then a line shows loss, bits per byte, tokens a second, the share of "
     "what the machine can do at most, and the time left; held-out bits per byte and samples "
     "follow as the recipe asks.\n\n"
     "The folder of the run gets checkpoints, log.jsonl, TensorBoard events, and in the end "

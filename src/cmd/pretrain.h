@@ -24,6 +24,7 @@ struct pretrain {
     struct tokenizer *tokenizer;          /* NULL: a plan without one */
     struct plan plan;
     struct train_memory memory;
+    struct train_disk disk;
     struct train_flops flops;
     struct train_roof roof;
     bool fits;

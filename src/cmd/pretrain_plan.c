@@ -113,6 +113,13 @@ static void put_memory(struct buf *out, const struct pretrain *p)
     buf_text(out, p->fits ? "\n" : "; it does not fit on this machine\n");
 }
 
+static void put_disk(struct buf *out, const struct pretrain *p)
+{
+    buf_text(out, "disk       ");
+    train_disk_line(&p->disk, out);
+    buf_text(out, p->disk.total <= p->disk.available ? "\n" : "; it does not fit there\n");
+}
+
 static double total_flops(const struct pretrain *p)
 {
     return train_flops_token(&p->flops, &p->plan, p->recipe.data.context)
@@ -234,6 +241,12 @@ static void put_data(struct buf *out, const struct pretrain *p)
     loader_close(l);
 }
 
+/* -1: not known. */
+static json_int_t or_unknown(uint64_t v)
+{
+    return v == UINT64_MAX ? -1 : (json_int_t)v;
+}
+
 static bool print_json(const struct pretrain *p, struct err *err)
 {
     struct weight_counts c;
@@ -241,7 +254,8 @@ static bool print_json(const struct pretrain *p, struct err *err)
     const struct recipe_run *run = &p->recipe.run;
     json_t *o = json_pack(
         "{s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:i, s:i, s:f, s:f, s:f, s:f, s:s,"
-        " s:s?, s:i, s:{s:I, s:I, s:I, s:I, s:I, s:b}}",
+        " s:s?, s:i, s:{s:I, s:I, s:I, s:I, s:I, s:b},"
+        " s:{s:I, s:I, s:I, s:I, s:I}}",
         "event", "plan", "recipe", p->recipe.file, "weights", (json_int_t)c.main,
         "mtp_weights", (json_int_t)c.mtp, "active_weights", (json_int_t)c.touched,
         "layer_weights", (json_int_t)layer_weights(p),
@@ -256,8 +270,10 @@ static bool print_json(const struct pretrain *p, struct err *err)
         "other", (json_int_t)(p->memory.scratch + p->memory.rows
                                            + p->memory.samples),
         "total", (json_int_t)p->memory.total,
-        "available", (json_int_t)(p->memory.available >> 1 == INT64_MAX ? -1
-                                  : (json_int_t)p->memory.available), "fits", p->fits);
+        "available", or_unknown(p->memory.available), "fits", p->fits,
+        "disk", "checkpoint", (json_int_t)p->disk.checkpoint, "checkpoints",
+        (json_int_t)p->disk.n, "model", (json_int_t)p->disk.model, "total",
+        (json_int_t)p->disk.total, "available", or_unknown(p->disk.available));
     if (!o)
         return fail(err, ERR_MEMORY, "no memory for the plan");
     json_dumpf(o, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
@@ -279,6 +295,7 @@ bool pretrain_print_plan(const struct pretrain *p, struct err *err)
     if (p->args->dry_run)
         put_data(&out, p);
     put_memory(&out, p);
+    put_disk(&out, p);
     put_work(&out, p);
     bool ok = buf_ok(&out, err);
     if (ok)

@@ -136,15 +136,32 @@ static uint64_t bytes_of_layout(const struct layout *l)
     return bytes_before_packed(l) + l->n_packed + 64;
 }
 
-uint64_t params_bytes(const struct plan *p, bool in_bf16, bool muon)
+static bool count_layout(struct layout *l, const struct plan *p)
 {
     struct weights shape;
-    struct layout l = layout_for(p, in_bf16, muon);
     if (!weights_shape(&shape, p, NULL))
-        return UINT64_MAX;
-    weights_each(&shape, p, lay_one, &l);
+        return false;
+    weights_each(&shape, p, lay_one, l);
     weights_release(&shape);
-    return bytes_of_layout(&l);
+    return true;
+}
+
+uint64_t params_bytes(const struct plan *p, bool in_bf16, bool muon)
+{
+    struct layout l = layout_for(p, in_bf16, muon);
+    return count_layout(&l, p) ? bytes_of_layout(&l) : UINT64_MAX;
+}
+
+uint64_t params_saved_bytes(const struct plan *p, bool muon)
+{
+    struct layout l = layout_for(p, false, muon);
+    return count_layout(&l, p) ? (l.n_master + (uint64_t)l.n_moments) * sizeof(float) : UINT64_MAX;
+}
+
+uint64_t params_model_bytes(const struct plan *p, bool in_bf16)
+{
+    struct layout l = layout_for(p, in_bf16, false);
+    return count_layout(&l, p) ? l.n_master * sizeof(float) - l.n_bf16 * sizeof(bf16) : UINT64_MAX;
 }
 
 static bool take_memory(struct params *ps, const struct layout *l, struct err *err)

@@ -50,6 +50,10 @@ struct params {
 /* Bytes that params_open would take on this CPU. */
 uint64_t params_bytes(const struct plan *p, bool in_bf16, bool muon);
 
+/* Bytes of masters and moments, which checkpoints hold, and of the model that comes of them. */
+uint64_t params_saved_bytes(const struct plan *p, bool muon);
+uint64_t params_model_bytes(const struct plan *p, bool in_bf16);
+
 /* m: after model_open_plan(); becomes ready to run (kernels, threads).  Masters are zero,
  * gains one. */
 bool params_open(struct params *ps, struct model *m, int n_threads, bool in_bf16, bool muon,

@@ -4,7 +4,7 @@
  *   train_recipe  what a run is, from one file
  *   params      every weight with gradient and optimizer state; first_weights  another model's
  *   schedule    learning rate, spike guard     flops  operations counted
- *   train_memory  what a run needs           train_roof  what the machine can do
+ *   train_memory  what a run needs; train_disk  of the disk; train_roof  what the machine can do
  *   train_folder  where a run stands
  *   step_stats  what a step was
  *   muon        the optimizer of hidden matrices, over newton_schulz
@@ -26,6 +26,7 @@
 #include "train/step_stats.h"
 #include "train/tensorboard.h"
 #include "train/train_build.h"
+#include "train/train_disk.h"
 #include "train/train_folder.h"
 #include "train/train_memory.h"
 #include "train/train_recipe.h"

@@ -7,6 +7,7 @@ import os
 import pty
 import random
 import re
+import shutil
 import signal
 import subprocess
 
@@ -172,6 +173,17 @@ def test_refusals(root):
     expect("--explain" in said, "without a recipe it says where the keys are")
 
 
+def test_disk(root):
+    """1,002 checkpoints, of a vocabulary so large that they are more than the disk has."""
+    vocab = shutil.disk_usage(root).free // 900 // (32 * 4 * 6)
+    many = ("--set", f"model.vocab={vocab}", "--set", "run.steps=2000", "--set", "run.keep=1000",
+            "--set", "run.checkpoint_every=1", "--out", "new/run")
+    refused(root, "", 3, "no room", "1002 checkpoints of", "--out", "run.keep", args=many)
+    expect(not (root / "new").exists(), "what finds no room makes no folder")
+    said = kexa("pretrain", "tiny.recipe", "-n", *many, cwd=root)
+    expect("it does not fit there" in said, "a plan says so too")
+
+
 def run(root, out, *args, status=0):
     return kexa("pretrain", "tiny.recipe", "--out", out, "--json", *args, status=status, cwd=root)
 
@@ -190,6 +202,7 @@ def step_lines(root, out):
 
 
 def test_run(root):
+    plan = json.loads(kexa("pretrain", "tiny.recipe", "-n", "--json", cwd=root))["disk"]
     out = run(root, "one", "--threads", 1)
     steps, samples = events(out, "step"), events(out, "sample")
     expect([s["step"] for s in steps] == list(range(1, 15)), "14 steps are reported")
@@ -198,6 +211,11 @@ def test_run(root):
     expect([s["step"] for s in steps if s["heldout_bits_per_byte"] is not None] == [5, 10, 14],
            "held-out text is scored when it is due")
     expect([s["step"] for s in samples] == [7, 14], "samples are taken when they are due")
+    sizes = [f.stat().st_size for f in (root / "one/checkpoints").iterdir()]
+    model = (root / "one/final/model.safetensors").stat().st_size
+    expect(plan["checkpoints"] == 4 and len(sizes) == 3, "one more checkpoint is planned than stays")
+    expect(0.8 < plan["checkpoint"] / max(sizes) <= 1 and 0.8 < plan["model"] / model <= 1,
+           f"the disk's plan: {plan}; {sizes}, {model}")
     expect(events(out, "end") == [{"event": "end", "step": 14, "why": "done"}], "it ends")
     run(root, "two", "--threads", 2)
     expect(model_sum(root, "one") == model_sum(root, "two")
@@ -312,5 +330,5 @@ def test_levels(root):
 
 
 if __name__ == "__main__":
-    raise SystemExit(in_new_folder(prepare, test_plans, test_refusals, test_run, test_others,
-                                   test_levels, test_stops))
+    raise SystemExit(in_new_folder(prepare, test_plans, test_refusals, test_disk, test_run,
+                                   test_others, test_levels, test_stops))

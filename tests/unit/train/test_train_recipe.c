@@ -264,6 +264,36 @@ static void test_memory(void)
     train_recipe_release(&r);
 }
 
+/* Kept, held, being written, but not more than there will be. */
+static void test_disk(void)
+{
+    static const struct { const char *run; uint64_t n; } cases[] = {
+        { "steps = 100\nkeep = 3\n", 5 }, { "steps = 100\nkeep = 30\n", 10 },
+        { "steps = 100\ncheckpoint_every = 7\nkeep = 30\n", 16 },
+        { "steps = 100\ncheckpoint_every = 0\n", 1 },
+        { "steps = 100\n[schedule]\nkind = cosine\n", 3 } };
+    struct train_recipe r;
+    struct train_disk d;
+    struct plan p;
+    struct err err = { 0 };
+    char text[300];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(text, sizeof text, "%s%s", needed, cases[i].run);
+        EXPECTF(resolve_text(&r, text, &err) && train_recipe_plan(&p, &r, 8192, &err), "%s",
+                err.msg);
+        train_disk_plan(&d, &r, &p);
+        EXPECTF(d.n == cases[i].n, "case %zu: %llu", i, (unsigned long long)d.n);
+        EXPECT(d.there == 0 && d.total == d.n * d.checkpoint + d.model);
+        EXPECT(d.available > 0 && d.available < UINT64_MAX);
+        d.available = d.total;
+        EXPECT(train_disk_check(&d, &r, &err));
+        d.available--;
+        EXPECT(!train_disk_check(&d, &r, &err) && err.code == ERR_IO && strstr(err.msg, "--out"));
+        plan_release(&p);
+        train_recipe_release(&r);
+    }
+}
+
 /* Written out and read again it is the same run. */
 static void test_written(void)
 {
@@ -355,6 +385,7 @@ const struct test tests[] = {
     { "values", test_values }, { "refused lines", test_refused_lines },
     { "refused together", test_refused_together }, { "sizes", test_sizes },
     { "rates", test_rates }, { "config", test_config }, { "large", test_large },
-    { "memory", test_memory }, { "written", test_written }, { "options", test_options },
-    { "no memory", test_no_memory }, { "explain", test_explain }, { 0 }
+    { "memory", test_memory }, { "disk", test_disk }, { "written", test_written },
+    { "options", test_options }, { "no memory", test_no_memory }, { "explain", test_explain },
+    { 0 }
 };
