@@ -213,7 +213,7 @@ def test_run(root):
     expect([s["step"] for s in samples] == [7, 14], "samples are taken when they are due")
     sizes = [f.stat().st_size for f in (root / "one/checkpoints").iterdir()]
     model = (root / "one/final/model.safetensors").stat().st_size
-    expect(plan["checkpoints"] == 4 and len(sizes) == 3, "one more checkpoint is planned than stays")
+    expect(plan["checkpoints"] == 4 and len(sizes) == 3, "one more is planned than stays")
     expect(0.8 < plan["checkpoint"] / max(sizes) <= 1 and 0.8 < plan["model"] / model <= 1,
            f"the disk's plan: {plan}; {sizes}, {model}")
     expect(events(out, "end") == [{"event": "end", "step": 14, "why": "done"}], "it ends")
