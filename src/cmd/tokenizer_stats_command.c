@@ -8,7 +8,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-enum { MAX_STATS_LANGUAGES = 4096 };
+enum { MAX_STATS_LANGUAGES = 4096, BATCH_BYTES = 4 << 20, BATCH_DOCS = 4096, GRAIN = 16 };
 
 struct stats_args {
     struct opt_list on;
@@ -24,53 +24,91 @@ struct stats_row {
     uint64_t *n_tokens;                   /* of each tokenizer */
 };
 
+struct stats_doc {
+    size_t at, len;                       /* in the batch's text */
+    size_t row;
+};
+
 struct stats {
     const struct stats_args *a;
     struct vocabulary *tok;
     size_t n_tok;
     struct stats_row *row;
     size_t n_rows;
-    struct bytes doc;                     /* being counted */
-    struct stats_row *now;
+    struct buf text;                      /* of the documents to be counted together */
+    struct stats_doc doc[BATCH_DOCS];
+    size_t n_docs;
+    uint64_t *count;                      /* tokens: [n_tok][BATCH_DOCS] */
     _Atomic bool failed;
 };
 
-static struct stats_row *row_of(struct stats *s, const char *lang, struct err *err)
+static bool find_row(struct stats *s, const char *lang, size_t *at, struct err *err)
 {
     char name[32];
     snprintf(name, sizeof name, "%s", *lang ? lang : "-");
-    for (size_t i = 0; i < s->n_rows; i++)
-        if (!strcmp(s->row[i].lang, name))
-            return &s->row[i];
+    for (*at = 0; *at < s->n_rows; ++*at)
+        if (!strcmp(s->row[*at].lang, name))
+            return true;
     struct stats_row *row = s->n_rows < MAX_STATS_LANGUAGES
                             ? mem_grow(s->row, s->n_rows + 1, sizeof *row) : NULL;
     if (row)
         s->row = row;
     uint64_t *n = row ? mem_take(s->n_tok, sizeof *n) : NULL;
-    if (!n) {
-        fail(err, ERR_LIMIT, "no memory for the language \"%.31s\", or more than %d of them", lang,
-             MAX_STATS_LANGUAGES);
-        return NULL;
-    }
+    if (!n)
+        return fail(err, ERR_LIMIT, "no memory for the language \"%.31s\", or more than %d of them",
+                    lang, MAX_STATS_LANGUAGES);
     s->row[s->n_rows] = (struct stats_row){ .n_tokens = n };
-    memcpy(s->row[s->n_rows].lang, name, sizeof name);
-    return &s->row[s->n_rows++];
+    memcpy(s->row[s->n_rows++].lang, name, sizeof name);
+    return true;
 }
 
-/* The document by tokenizers [begin, end). */
+/* Piece i: document i % n_docs by tokenizer i / n_docs. */
 static void count_tokens(void *arg, size_t begin, size_t end, int worker)
 {
     struct stats *s = arg;
     struct ids ids = { 0 };
+    struct encode_options plain = { false, false };
     (void)worker;
     for (size_t i = begin; i < end; i++) {
+        size_t tok = i / s->n_docs, d = i % s->n_docs;
+        struct bytes text = { (const uint8_t *)s->text.at + s->doc[d].at, s->doc[d].len };
         ids.n = 0;
-        if (!tokenizer_encode(s->tok[i].t, s->doc, (struct encode_options){ false, false }, &ids,
-                              NULL))
+        if (!tokenizer_encode(s->tok[tok].t, text, plain, &ids, NULL))
             s->failed = true;
-        s->now->n_tokens[i] += ids.n;
+        s->count[tok * BATCH_DOCS + d] = ids.n;
     }
     ids_release(&ids);
+}
+
+static bool count_batch(struct stats *s, struct pool *pool, struct err *err)
+{
+    pool_run(pool, s->n_docs * s->n_tok, GRAIN, count_tokens, s);
+    if (s->failed)
+        return fail(err, ERR_MEMORY, "no memory to encode documents");
+    for (size_t i = 0; i < s->n_docs; i++) {
+        struct stats_row *row = &s->row[s->doc[i].row];
+        row->n_documents++;
+        row->n_bytes += s->doc[i].len;
+        for (size_t k = 0; k < s->n_tok; k++)
+            row->n_tokens[k] += s->count[k * BATCH_DOCS + i];
+    }
+    s->n_docs = 0;
+    buf_clear(&s->text);
+    return true;
+}
+
+static bool put_document(struct stats *s, const struct jsonl_record *doc, struct err *err)
+{
+    struct stats_doc d = { .at = s->text.len, .len = doc->text.len };
+    if (!jsonl_check_utf8(doc, err))
+        return false;
+    if (!d.len || (s->a->held_out > 0 && !document_is_held_out(doc->text, s->a->held_out / 100)))
+        return true;
+    if (!find_row(s, doc->lang, &d.row, err))
+        return false;
+    buf_put(&s->text, doc->text.at, d.len);
+    s->doc[s->n_docs++] = d;
+    return buf_ok(&s->text, err);
 }
 
 static bool read_texts(struct stats *s, struct pool *pool, const char *path, struct err *err)
@@ -81,21 +119,10 @@ static bool read_texts(struct stats *s, struct pool *pool, const char *path, str
     bool ok = j != NULL;
     progress_begin(&progress, "counting tokens", "B", ok ? jsonl_total_bytes(j) : 0);
     while (ok && doc.path) {
-        ok = jsonl_next(j, &doc, err) && (!doc.path || jsonl_check_utf8(&doc, err));
-        if (!ok || !doc.path || !doc.text.len)
+        ok = jsonl_next(j, &doc, err) && (!doc.path || put_document(s, &doc, err));
+        if (!ok || (doc.path && s->n_docs < BATCH_DOCS && s->text.len < BATCH_BYTES))
             continue;
-        if (s->a->held_out > 0 && !document_is_held_out(doc.text, s->a->held_out / 100))
-            continue;
-        s->doc = doc.text;
-        s->now = row_of(s, doc.lang, err);
-        ok = s->now != NULL;
-        if (!ok)
-            break;
-        s->now->n_documents++;
-        s->now->n_bytes += doc.text.len;
-        pool_run(pool, s->n_tok, 1, count_tokens, s);
-        if (s->failed)
-            ok = fail(err, ERR_MEMORY, "no memory to encode a document of %s", path);
+        ok = count_batch(s, pool, err);
         progress_at(&progress, jsonl_read_bytes(j));
     }
     progress_end(&progress);
@@ -105,11 +132,11 @@ static bool read_texts(struct stats *s, struct pool *pool, const char *path, str
 
 static bool add_total(struct stats *s, struct err *err)
 {
-    size_t n = s->n_rows;
-    struct stats_row *all = row_of(s, "all", err);
-    if (!all)
+    size_t n = s->n_rows, at;
+    if (!find_row(s, "all", &at, err))
         return false;
-    if (s->n_rows == n)
+    struct stats_row *all = &s->row[at];
+    if (at < n)
         return fail(err, ERR_USAGE, "a language of the text is called \"all\", which is the name "
                     "of the sum");
     for (size_t i = 0; i < n; i++) {
@@ -197,26 +224,39 @@ static bool count_all(struct stats *s, struct err *err)
     return ok && add_total(s, err);
 }
 
+static void stats_release(struct stats *s)
+{
+    for (size_t i = 0; i < s->n_rows; i++)
+        mem_give(s->row[i].n_tokens);
+    for (size_t k = 0; k < s->n_tok; k++)
+        vocabulary_close(&s->tok[k]);
+    mem_give(s->row);
+    mem_give(s->tok);
+    mem_give(s->count);
+    buf_release(&s->text);
+    mem_give(s);
+}
+
 static bool run_stats(const void *args, const struct operands *rest, struct err *err)
 {
-    struct stats s = { .a = args };
-    if (!s.a->on.n)
+    const struct stats_args *a = args;
+    if (!a->on.n)
         return fail(err, ERR_USAGE, "--on TEXT is missing: the text to count tokens of");
-    s.tok = mem_take((size_t)rest->n, sizeof *s.tok);
-    bool ok = s.tok || fail(err, ERR_MEMORY, "no memory for %d tokenizers", rest->n);
-    for (; ok && s.n_tok < (size_t)rest->n; s.n_tok += ok)
-        ok = vocabulary_open(&s.tok[s.n_tok], rest->at[s.n_tok], err);
-    ok = ok && count_all(&s, err);
-    if (ok && s.a->json)
-        ok = print_json(&s, rest, err);
+    struct stats *s = mem_take(1, sizeof *s);
+    if (!s)
+        return fail(err, ERR_MEMORY, "no memory for documents to count");
+    s->a = a;
+    s->tok = mem_take((size_t)rest->n, sizeof *s->tok);
+    s->count = mem_take((size_t)rest->n * BATCH_DOCS, sizeof *s->count);
+    bool ok = (s->tok && s->count) || fail(err, ERR_MEMORY, "no memory for %d tokenizers", rest->n);
+    for (; ok && s->n_tok < (size_t)rest->n; s->n_tok += ok)
+        ok = vocabulary_open(&s->tok[s->n_tok], rest->at[s->n_tok], err);
+    ok = ok && count_all(s, err);
+    if (ok && a->json)
+        ok = print_json(s, rest, err);
     else if (ok)
-        print_table(&s, rest);
-    for (size_t i = 0; i < s.n_rows; i++)
-        mem_give(s.row[i].n_tokens);
-    for (size_t k = 0; k < s.n_tok; k++)
-        vocabulary_close(&s.tok[k]);
-    mem_give(s.row);
-    mem_give(s.tok);
+        print_table(s, rest);
+    stats_release(s);
     return ok;
 }
 
@@ -228,7 +268,7 @@ static const struct opt stats_opts[] = {
     O_FLOAT("held-out", 0, AT(held_out), 0, 90, "0", "PERCENT",
             "only the documents that tokenizer train --held-out PERCENT leaves out; 0: all"),
     O_INT("threads", 't', AT(threads), 1, 1024, NULL, "N",
-          "threads, of which each counts for another tokenizer; without it one per CPU"),
+          "threads; the counts are the same for any number; without it one per CPU"),
     O_FLAG("json", 0, AT(json), "print one JSON object"),
     O_END
 };

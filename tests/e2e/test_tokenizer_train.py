@@ -131,6 +131,13 @@ def check_stats(folder):
         row = rows[lang]
         ok &= convert.expect("stats " + lang, row["tokens"] == counts and row["bytes"] == sum(
             len(t.encode()) for t in texts) and row["documents"] == len(texts))
+    many = os.path.join(folder, "many.jsonl")
+    with open(CORPUS, encoding="utf-8") as f, open(many, "w", encoding="utf-8") as g:
+        g.write((f.read().rstrip() + "\n") * 5)
+    fives = [json.loads(kexa("tokenizer", "stats", *out, "--on", many, "--on", CORPUS, "--json",
+                             "-t", str(t)).stdout)["languages"][-1] for t in (1, 3)]
+    ok &= convert.expect("stats of many batches", fives[0] == fives[1] and fives[0]["tokens"] == [
+        6 * n for n in rows["all"]["tokens"]] and fives[0]["bytes"] == 6 * rows["all"]["bytes"])
     held = json.loads(kexa("tokenizer", "stats", out[0], "--on", CORPUS, "--held-out", "20",
                            "--json").stdout)["languages"][-1]
     trained = kexa("tokenizer", "train", "-o", os.path.join(folder, "held"), "--vocab", "1000",
