@@ -48,7 +48,7 @@ static const struct opt json_opts[] = {
 static bool print_json(json_t *v, struct err *err)
 {
     if (!v)
-        return fail(err, ERR_MEMORY, "no memory for the JSON output");
+        return fail(err, ERR_MEMORY, "no memory for the JSON output, or a path is no Unicode text");
     json_dumpf(v, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(v);

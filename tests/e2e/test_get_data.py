@@ -46,6 +46,7 @@ TURNS = [("user", "one Chai \"Latte\" please"), ("assistant", "ok?"), ("user", "
 REVIEWS = ["솔직히 \"너무\" 재밌닼ㅋㅋ", "010-1234-5678 로 전화", "a@b.c", "두고두고\t꺼내보고싶은 영화", ""]
 PAGES = {"pages/common/a=b c.md": "# ab\n\n> Say \"hi\" \\ & more.\n\n- Tab:\n\n`a\tb`\n",
          "pages.ko/linux/x.md": "# x\n\n> 한국어.\n", "pages.fr/common/no.md": "# non\n",
+         "pages.ja/y.md": "# y\n\necho \\\\n\\n\n\n",
          "pages.de/empty.md": "", "README.md": "no page\n"}
 
 
@@ -173,10 +174,11 @@ def documents(path):
 
 def check_documents(out):
     tldr = documents(out / "tldr.jsonl")
-    expect([(d["lang"], d["path"]) for d in tldr] == [("ko", "pages.ko/linux/x.md"),
-           ("en", "pages/common/a=b c.md")], "tldr: pages of the languages wanted, none empty")
-    expect(tldr[1]["text"] == PAGES["pages/common/a=b c.md"].rstrip("\n") and
-           tldr[1]["attribution"] == "tldr & friends", "tldr: the page as it is")
+    expect([(d["lang"], d["path"]) for d in tldr] == [("ja", "pages.ja/y.md"),
+           ("ko", "pages.ko/linux/x.md"), ("en", "pages/common/a=b c.md")],
+           "tldr: pages of the languages wanted, none empty")
+    expect(all(d["text"] == PAGES[d["path"]].rstrip("\n") and
+               d["attribution"] == "tldr & friends" for d in tldr), "tldr: pages as they are")
     nsmc = documents(out / "nsmc.jsonl")
     expect([d["text"] for d in nsmc] == [REVIEWS[0], REVIEWS[3]] and
            "author" not in nsmc[0], "nsmc: reviews without addresses and numbers")
