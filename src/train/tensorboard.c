@@ -206,11 +206,13 @@ bool tensorboard_step(struct tensorboard *t, const struct step_stats *s, struct 
 }
 
 /* A tensor of one string with the name of the text plugin. */
-bool tensorboard_sample(struct tensorboard *t, uint64_t step, struct bytes text, struct err *err)
+bool tensorboard_sample(struct tensorboard *t, uint64_t step, struct bytes prompt,
+                        struct bytes text, struct err *err)
 {
     static const char tag[] = "sample", plugin[] = "text";
     struct detok whole = { 0 };
     struct buf tensor = { 0 }, inner = { 0 }, clean = { 0 };
+    detok_put(&whole, prompt, &clean);
     detok_put(&whole, text, &clean);
     detok_end(&whole, &clean);
     begin_event(t, step);

@@ -32,7 +32,10 @@ bool tensorboard_open(struct tensorboard *t, const char *out_dir, uint64_t step,
 void tensorboard_close(struct tensorboard *t);        /* a zeroed struct is fine */
 
 bool tensorboard_step(struct tensorboard *t, const struct step_stats *s, struct err *err);
-bool tensorboard_sample(struct tensorboard *t, uint64_t step, struct bytes text, struct err *err);
+
+/* The prompt and how it went on, as one text: samples of several prompts share a tag. */
+bool tensorboard_sample(struct tensorboard *t, uint64_t step, struct bytes prompt,
+                        struct bytes text, struct err *err);
 
 /* CRC-32C of n bytes: polynomial 0x1edc6f41, reflected, as in iSCSI. */
 uint32_t crc32c(const void *at, size_t n);

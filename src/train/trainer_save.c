@@ -188,5 +188,5 @@ bool trainer_end(struct trainer *t, const char *why, struct err *err)
 bool trainer_log_sample(struct trainer *t, const char *prompt, const char *text, struct err *err)
 {
     return run_log_sample(&t->log, t->counts.step, bytes_of(prompt), bytes_of(text), err)
-           && tensorboard_sample(&t->board, t->counts.step, bytes_of(text), err);
+           && tensorboard_sample(&t->board, t->counts.step, bytes_of(prompt), bytes_of(text), err);
 }

@@ -129,7 +129,7 @@ def test_events(folder):
                     for x in steps if x[member] is not None}
             expect(scalars[tag] == want, f"{name}: {tag}")
         expect(len(scalars["router/entropy/03"]) == 60, f"{name}: entropy of the last layer")
-        expect(texts["sample"] == {x["step"]: x["text"] for x in whole
+        expect(texts["sample"] == {x["step"]: x["prompt"] + x["text"] for x in whole
                                    if x["event"] == "sample"}, f"{name}: samples")
 
 

@@ -49,7 +49,7 @@ def main():
     # TensorBoard forgets the scalars of steps that were done again, not the texts.
     texts = sorted({(e.step, e.tensor_proto.string_val[0].decode())
                     for e in events.Tensors("sample")})
-    assert texts == [(x["step"], x["text"]) for x in samples]
+    assert texts == [(x["step"], x["prompt"] + x["text"]) for x in samples]
     assert events.SummaryMetadata("sample").plugin_data.plugin_name == "text"
     speeds = [e.value for e in events.Scalars("speed/tokens_per_second")]
     assert all(math.isfinite(v) and v > 0 for v in speeds)

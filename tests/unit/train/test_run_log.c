@@ -195,7 +195,7 @@ static bool everything(const char *out, struct err *err)
               && run_log_sample(&l, 1, bytes_of("p"), bytes_of("\xff"), err)
               && run_log_checkpoint(&l, 1, "x", 5, 0.1, err) && run_log_end(&l, 1, "done", err)
               && tensorboard_open(&t, out, 5, err) && tensorboard_step(&t, &s, err)
-              && tensorboard_sample(&t, 1, bytes_of("text\xff"), err);
+              && tensorboard_sample(&t, 1, bytes_of("a "), bytes_of("text\xff"), err);
     run_log_close(&l);
     tensorboard_close(&t);
     return ok;

@@ -90,7 +90,8 @@ static bool write_steps(struct run_log *l, struct tensorboard *t, uint64_t from,
             return false;
         if (i % every == 0
             && (!run_log_sample(l, i, bytes_of("Once upon a time"), bytes_of(hostile), err)
-                || !tensorboard_sample(t, i, bytes_of(hostile), err) || !run_log_sync(l, err)
+                || !tensorboard_sample(t, i, bytes_of("Once upon a time"), bytes_of(hostile), err)
+                || !run_log_sync(l, err)
                 || !run_log_checkpoint(l, i, "step.kxc", 123456, 0.5, err)))
             return false;
     }
