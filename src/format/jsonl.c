@@ -123,6 +123,24 @@ static struct bytes without_mark(struct bytes b)
     return (struct bytes){ b.at + n, b.len - n };
 }
 
+/* A file whose first line is a document should be called .jsonl. */
+static bool check_name(const struct jsonl *j, struct bytes text, struct err *err)
+{
+    const uint8_t *end = text.len ? memchr(text.at, '\n', text.len) : NULL;
+    struct err why = { 0 };
+    if (!text.len || text.at[0] != '{')
+        return true;
+    struct bytes line = { text.at, end ? (size_t)(end - text.at) : text.len };
+    json_t *v = json_load_record(line, j->path, &why);
+    bool document = json_is_string(json_object_get(v, "text"));
+    json_decref(v);
+    if (why.code == ERR_MEMORY)
+        return fail(err, ERR_MEMORY, "%s", why.msg);
+    return !document
+           || fail(err, ERR_FORMAT, "%s: its first line is a JSON object with \"text\"; call the "
+                   "file .jsonl, and each line is a document", j->path);
+}
+
 /* Opens the next file; one that is no JSONL becomes the record. */
 static bool open_file(struct jsonl *j, struct jsonl_record *r, struct err *err)
 {
@@ -134,6 +152,8 @@ static bool open_file(struct jsonl *j, struct jsonl_record *r, struct err *err)
         return j->lines != NULL;
     }
     if (!file_map_open(&j->map, j->path, err))
+        return false;
+    if (!check_name(j, without_mark(j->map), err))
         return false;
     j->before += j->map.len;
     *r = (struct jsonl_record){ .text = without_mark(j->map), .lang = "", .path = j->path };

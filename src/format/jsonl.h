@@ -4,7 +4,8 @@
  * A path is one of
  *   NAME.jsonl, NAME.jsonl.zst   one JSON object a line; "text" is a string, and "lang" where it
  *                                is there; blank lines count for nothing
- *   any other file               one document, its bytes as they are
+ *   any other file               one document, its bytes as they are; refused if the first line is
+ *                                what a line of JSONL is, for then the name is wrong
  *   a folder                     if there is a .jsonl or .jsonl.zst anywhere below it, all of
  *                                these; else every .txt and .md below it; in the byte order of
  *                                their paths; names that begin with a dot are passed over

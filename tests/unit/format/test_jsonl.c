@@ -196,6 +196,10 @@ static void bad_files_are_refused_with_their_line(void)
     e = failure_of(scratch_text("junk.jsonl.zst", "\x28\xB5\x2F\xFD\xFF\xFF\xFFjunk"));
     EXPECT(SAYS(&e, ERR_FORMAT, "junk.jsonl.zst"));
     EXPECT(!jsonl_open(scratch_path("missing.jsonl"), &e) && SAYS(&e, ERR_IO, "missing.jsonl"));
+    e = failure_of(scratch_text("lines.json", "{\"text\": \"x\"}\n{\"text\": \"y\"}\n"));
+    EXPECT(SAYS(&e, ERR_FORMAT, "lines.json", ".jsonl"));
+    EXPECT(failure_of(scratch_text("other.json", "{\"a\":\n{\"text\": 5}}")).code == ERR_NONE);
+    EXPECT(failure_of(scratch_text("open.txt", "{\"text\": \"x\n")).code == ERR_NONE);
     scratch_folder("empty");
     e = failure_of(scratch_path("empty"));
     EXPECT(SAYS(&e, ERR_USAGE, "empty", ".jsonl"));
