@@ -105,7 +105,8 @@ static bool check_whole(struct pretrain *p, struct err *err)
     if (!r->data.n_sources)
         return fail(err, ERR_USAGE, "%s: data.source is missing: a folder that `kexa data pack` "
                     "wrote", r->file);
-    return p->args->resume ? train_folder_resume(&p->recipe, err) : train_folder_check_new(r, err);
+    return p->args->resume ? train_folder_check(r, err) && train_folder_resume(&p->recipe, err)
+                           : train_folder_check_new(r, err);
 }
 
 static bool plan_and_run(struct pretrain *p, const char *path, struct err *err)

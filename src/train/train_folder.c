@@ -12,18 +12,51 @@ static bool path_in(struct buf *out, const struct train_recipe *r, const char *n
     return buf_ok(out, err);
 }
 
+static bool has(const struct train_recipe *r, const char *name)
+{
+    struct buf path = { 0 };
+    struct err none;
+    bool there = path_in(&path, r, name, &none) && file_exists(path.at);
+    buf_release(&path);
+    return there;
+}
+
+/* The newest checkpoint by its name; it need not be sound. */
+static bool find_checkpoint(char *path, size_t cap, const char *out)
+{
+    struct checkpoint_folder folder;
+    struct err none;
+    uint64_t step;
+    return checkpoint_folder_init(&folder, out, &none)
+           && checkpoint_folder_below(&folder, UINT64_MAX, &step)
+           && checkpoint_folder_file(&folder, step, path, cap, &none);
+}
+
+bool train_folder_check(const struct train_recipe *r, struct err *err)
+{
+    struct buf path = { 0 };
+    bool ok = path_in(&path, r, "", err);
+    buf_release(&path);
+    if (!ok)
+        return false;
+    if (file_exists(r->run.out) && !file_is_dir(r->run.out))
+        return fail(err, ERR_USAGE, "%s is no folder; --out DIR names another", r->run.out);
+    if (has(r, "model.safetensors") || has(r, "model.safetensors.index.json"))
+        return fail(err, ERR_USAGE, "%s is the folder of a model; --out DIR names another",
+                    r->run.out);
+    return true;
+}
+
 bool train_folder_check_new(const struct train_recipe *r, struct err *err)
 {
-    struct buf path = { 0 }, log = { 0 };
-    bool ok = path_in(&path, r, RUN_RECIPE_NAME, err) && path_in(&log, r, "log.jsonl", err);
-    if (ok && (file_exists(path.at) || file_exists(log.at)))
-        ok = fail(err, ERR_USAGE, "%s holds a run already; --resume goes on with it, and --out "
-                  "DIR begins one in another folder", r->run.out);
-    else if (ok && file_exists(r->run.out) && !file_is_dir(r->run.out))
-        ok = fail(err, ERR_USAGE, "%s is no folder; --out DIR names another", r->run.out);
-    buf_release(&path);
-    buf_release(&log);
-    return ok;
+    char newest[4096];
+    if (!train_folder_check(r, err))
+        return false;
+    if (has(r, RUN_RECIPE_NAME) || has(r, "log.jsonl") || has(r, "config.json")
+        || find_checkpoint(newest, sizeof newest, r->run.out))
+        return fail(err, ERR_USAGE, "%s holds a run already; --resume goes on with it, and --out "
+                    "DIR begins one in another folder", r->run.out);
+    return true;
 }
 
 bool train_folder_make(const struct train_recipe *r, struct err *err)
@@ -48,17 +81,6 @@ static bool take_over(struct train_recipe *r, const struct train_recipe *was, st
         r->option[warmup] = RUN_RECIPE_NAME;
     }
     return train_recipe_same(was, r, err);
-}
-
-/* The newest checkpoint by its name; it need not be sound. */
-static bool find_checkpoint(char *path, size_t cap, const char *out)
-{
-    struct checkpoint_folder folder;
-    struct err none;
-    uint64_t step;
-    return checkpoint_folder_init(&folder, out, &none)
-           && checkpoint_folder_below(&folder, UINT64_MAX, &step)
-           && checkpoint_folder_file(&folder, step, path, cap, &none);
 }
 
 bool train_folder_description(const struct train_recipe *r, struct buf *path, struct err *err)

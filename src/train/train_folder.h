@@ -10,7 +10,10 @@
 
 #define RUN_RECIPE_NAME "run.recipe"
 
-/* Refuses a folder that holds a run already, whatever its state. */
+/* Refuses what is no folder, and that of a model, whose config.json a run would replace. */
+bool train_folder_check(const struct train_recipe *r, struct err *err);
+
+/* Refuses also a folder that holds a run already, whatever its state. */
 bool train_folder_check_new(const struct train_recipe *r, struct err *err);
 
 /* Makes OUT and the folders above it that are missing. */

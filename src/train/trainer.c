@@ -20,7 +20,7 @@ static bool path_in(const struct trainer *t, const char *name, char *out, size_t
 static bool claim_folder(const struct trainer *t, bool resume, struct err *err)
 {
     char path[4200];
-    if ((!resume && !train_folder_check_new(t->recipe, err))
+    if (!(resume ? train_folder_check(t->recipe, err) : train_folder_check_new(t->recipe, err))
         || !train_folder_make(t->recipe, err) || !path_in(t, "final", path, sizeof path, err))
         return false;
     return !file_is_dir(path)
@@ -159,6 +159,23 @@ static bool open_logs(struct trainer *t, double roof, struct err *err)
     return ok;
 }
 
+/* All but what is written from now on. */
+static bool open_state(struct trainer *t, bool resume, struct err *err)
+{
+    return open_model(t, err) && open_params(t, err) && open_data(t, err) && take_figures(t, err)
+           && (!resume || trainer_restore(t, err))
+           && (t->saved_step != UINT64_MAX || fill_params(t, err));
+}
+
+/* A run that could not begin is none: nothing says that its folder holds one. */
+static void drop_model(const struct trainer *t)
+{
+    char path[4200];
+    struct err none;
+    if (path_in(t, "config.json", path, sizeof path, &none))
+        remove(path);
+}
+
 bool trainer_open(struct trainer **out, const struct train_recipe *r,
                   const struct trainer_options *o, struct err *err)
 {
@@ -167,11 +184,10 @@ bool trainer_open(struct trainer **out, const struct train_recipe *r,
         return fail(err, ERR_MEMORY, "out of memory for a run");
     t->recipe = r;
     t->saved_step = UINT64_MAX;
-    bool ok = claim_folder(t, o->resume, err) && open_model(t, err) && open_params(t, err)
-              && open_data(t, err) && take_figures(t, err)
-              && (!o->resume || trainer_restore(t, err))
-              && (t->saved_step != UINT64_MAX || fill_params(t, err))
-              && open_logs(t, o->roof_flops, err);
+    bool ok = claim_folder(t, o->resume, err);
+    if (ok && !(ok = open_state(t, o->resume, err)) && !o->resume)
+        drop_model(t);
+    ok = ok && open_logs(t, o->roof_flops, err);
     if (ok)
         *out = t;
     else

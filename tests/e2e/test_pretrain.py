@@ -284,6 +284,12 @@ def test_stops(root):
     said = run(root, "ctrl-c", "--resume", *other, status=4)
     expect("other shards" in said, f"other text does not go on: {said.strip()}")
     (root / "moved").symlink_to("shards")
+    lone = root / "lone/checkpoints"                        # a checkpoint, and --resume forgotten
+    lone.mkdir(parents=True)
+    shutil.copy(max((root / "ctrl-c/checkpoints").iterdir()), lone)
+    said = run(root, "lone", status=2)
+    expect("--resume" in said and len(list((root / "lone").iterdir())) == 1,
+           f"a checkpoint alone is a run: {said.strip()}")
     run(root, "ctrl-c", "--resume", "--threads", 1, "--set", "data.source=moved/a weight=2",
         "--set", f"data.source={root}/moved/b")
     expect(model_sum(root, "ctrl-c") == model_sum(root, "one")
@@ -307,6 +313,12 @@ def test_stops(root):
     expect(model_sum(root, "killed") == model_sum(root, "one")
            and step_lines(root, "killed") == step_lines(root, "one"),
            "killed and gone on: the same model, the same log")
+    files = {f.name: f.read_bytes() for f in (root / "one/final").iterdir()}
+    for more in ((), ("--resume",)):
+        said = run(root, "one/final", *more, status=2)
+        expect("folder of a model" in said, f"a model's folder stays as it is: {said.strip()}")
+    expect(files == {f.name: f.read_bytes() for f in (root / "one/final").iterdir()},
+           "and every file in it")
     said = run(root, "one", "--resume", status=2)
     expect("finished" in said, "a finished run is said to be finished")
 

@@ -63,7 +63,7 @@ def same_events(root, out):
 def kill_once(root, out, rng):
     """Starts or goes on, kills some steps and a moment later, or (one in four) soon after the
     start.  False when the run ended before the kill could strike."""
-    p = subprocess.Popen(command(out, rng.randrange(1, 3), (root / out / "run.recipe").exists()),
+    p = subprocess.Popen(command(out, rng.randrange(1, 3), (root / out).exists()),
                          cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     left, moment = (0, 0.5) if rng.randrange(4) == 0 else (rng.randrange(1, 12), 0.03)
     while left and (line := p.stdout.readline()):

@@ -43,6 +43,9 @@ static void test_new(void)
     EXPECT(open_recipe(&r, out, "", &err) && train_folder_check_new(&r, &err));
     EXPECT(train_folder_make(&r, &err) && file_is_dir(out) && train_folder_make(&r, &err));
     EXPECT(train_folder_check_new(&r, &err));             /* an empty folder is fine */
+    snprintf(path, sizeof path, "%s/config.json", out);
+    EXPECT(file_write(path, "", 0, &err) && !train_folder_check_new(&r, &err));
+    EXPECT(strstr(err.msg, "--resume") && train_folder_check(&r, &err) && remove(path) == 0);
     snprintf(path, sizeof path, "%s/log.jsonl", out);
     EXPECT(file_write(path, "", 0, &err) && !train_folder_check_new(&r, &err));
     EXPECTF(strstr(err.msg, "--resume") && strstr(err.msg, out), "%s", err.msg);
