@@ -1,7 +1,7 @@
 #!/bin/sh
 # go: from a fresh Debian machine to kexa with one command.  `./go help` explains.
 set -eu
-here=$(cd "$(dirname "$0")" && pwd)
+here=$(dirname "$(readlink -f "$0")")
 cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/kexa
 model=$cache/SmolLM2-135M-Instruct.Q4_1.gguf
 jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)

@@ -36,6 +36,10 @@ expect full-disk 3 'standard output' sh -c "$kexa help --as man > /dev/full"
 expect closed-input 3 'standard input: cannot read' sh -c "$kexa run -m none <&-"
 expect closed-output 3 'standard output' sh -c "$kexa --version >&-"
 
+# ./go finds its tree from anywhere, through a link too.
+ln -s "$KEXA_TREE/go" "$tmp/kexa-go"
+expect go-by-a-link 0 '"version"' sh -c "cd '$tmp' && ./kexa-go doctor --json"
+
 # Every command teaches: its own help says its name, its use and -h.
 "$kexa" | sed -nE 's/^  ([a-z]+( [a-z]+)?)  .*/\1/p' > "$tmp/names"
 # A name may be two words.
