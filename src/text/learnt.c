@@ -95,6 +95,7 @@ void learnt_release(struct learnt *l)
     mem_give(l->by_bytes);
     pair_map_release(&l->rank);
     buf_release(&l->bytes);
+    buf_release(&l->never);
     *l = (struct learnt){ 0 };
 }
 
@@ -108,6 +109,37 @@ unsigned learnt_words(const struct learnt *l, uint32_t left, uint32_t right)
 {
     return l->tok[left - l->n_special].words + l->tok[right - l->n_special].words -
            (learnt_meet_at_word(l, left, right) ? 0u : 1u);
+}
+
+static uint64_t bit_of_length(size_t n)
+{
+    return (uint64_t)1 << (n < 63 ? n : 63);
+}
+
+bool learnt_forbid(struct learnt *l, struct bytes b, struct err *err)
+{
+    uint16_t n = (uint16_t)b.len;
+    check(b.len >= 2 && b.len <= MAX_LEARNT_BYTES);
+    buf_put(&l->never, &n, sizeof n);
+    buf_put(&l->never, b.at, b.len);
+    l->never_lengths |= bit_of_length(b.len);
+    return buf_ok(&l->never, err);
+}
+
+bool learnt_is_forbidden(const struct learnt *l, struct bytes left, struct bytes right)
+{
+    size_t len = left.len + right.len;
+    uint16_t n;
+    if (!(l->never_lengths & bit_of_length(len)))
+        return false;
+    for (size_t i = 0; i < l->never.len; i += sizeof n + n) {
+        const char *at = l->never.at + i + sizeof n;
+        memcpy(&n, l->never.at + i, sizeof n);
+        if (n == len && !memcmp(at, left.at, left.len)
+            && !memcmp(at + left.len, right.at, right.len))
+            return true;
+    }
+    return false;
 }
 
 static bool reach_merge(struct learnt *l)

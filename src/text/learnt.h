@@ -3,7 +3,8 @@
  *
  * Ids count up: first the special tokens, which are no more than a number here, then the 256
  * bytes in the order of the byte-level alphabet, then the results of the merges.  A merge
- * whose result has the bytes of a token gives that token and takes no id.
+ * whose result has the bytes of a token gives that token and takes no id.  No merge may make what
+ * would be spelled like a special token: a vocabulary in JSON has one id for a spelling.
  *
  * Words: a text is cut before each space that follows a byte above the space itself, as
  * word_end() cuts it.  A token of more than one word is a superword.
@@ -36,6 +37,8 @@ struct learnt {
     uint32_t *by_bytes;                   /* id - n_special + 1; 0: free */
     uint64_t mask;
     uint32_t byte_id[256];
+    struct buf never;                     /* what no merge may make: two bytes of length, bytes */
+    uint64_t never_lengths;               /* bit n: one of n bytes; bit 63: a longer one */
 };
 
 bool learnt_init(struct learnt *l, uint32_t n_special, struct err *err);
@@ -54,6 +57,11 @@ unsigned learnt_words(const struct learnt *l, uint32_t left, uint32_t right);
 
 /* Whether the right one begins a word that the left one does not go on into. */
 bool learnt_meet_at_word(const struct learnt *l, uint32_t left, uint32_t right);
+
+/* From now on no merge may make these bytes, 2 to MAX_LEARNT_BYTES. */
+bool learnt_forbid(struct learnt *l, struct bytes b, struct err *err);
+/* Whether one must not be made of the two. */
+bool learnt_is_forbidden(const struct learnt *l, struct bytes left, struct bytes right);
 
 /* Adds the merge, if it is not there; its result in *id. */
 bool learnt_merge(struct learnt *l, uint32_t left, uint32_t right, uint32_t *id,

@@ -16,6 +16,10 @@ static bool adopt_merge(struct learnt *l, const struct tokenizer *t, const struc
     if (a.len + b.len > MAX_LEARNT_BYTES)
         return fail(err, ERR_LIMIT, "merge %u of the tokenizer to extend makes a token of %zu "
                     "bytes; at most %d are accepted", rank, a.len + b.len, MAX_LEARNT_BYTES);
+    if (learnt_is_forbidden(l, a, b))
+        return fail(err, ERR_USAGE, "merge %u of the tokenizer to extend makes what is spelled "
+                    "like a special token, from \"%s\" and \"%s\"; keep fewer merges, or leave out "
+                    "that --special", rank, SHOW(a), SHOW(b));
     return learnt_merge(l, (uint32_t)left, (uint32_t)right, &id, err);
 }
 

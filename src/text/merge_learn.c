@@ -66,13 +66,13 @@ static bool no_memory(struct err *err)
 static bool is_allowed(const struct learner *k, uint32_t left, uint32_t right)
 {
     const struct learnt *l = k->l;
-    size_t len = learnt_bytes(l, left).len + learnt_bytes(l, right).len;
-    if (len > MAX_LEARNT_BYTES)
+    struct bytes a = learnt_bytes(l, left), b = learnt_bytes(l, right);
+    if (a.len + b.len > MAX_LEARNT_BYTES || learnt_is_forbidden(l, a, b))
         return false;
     if (!learnt_meet_at_word(l, left, right))
         return learnt_words(l, left, right) <= k->rules.max_words;
     /* A superword goes on with a space and the start of a word, not with a bare space. */
-    return learnt_bytes(l, right).len > 1 && learnt_words(l, left, right) <= k->rules.max_words;
+    return b.len > 1 && learnt_words(l, left, right) <= k->rules.max_words;
 }
 
 /*

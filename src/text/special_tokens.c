@@ -51,6 +51,18 @@ static const char *text_of(const char *const *more, size_t i)
     return i < N_SPECIAL ? special_tokens[i] : more[i - N_SPECIAL];
 }
 
+/* A text that is one letter of the byte-level alphabet is a byte's. */
+static bool check_spelling(const char *text, struct err *err)
+{
+    struct buf bytes = { 0 };
+    bool letter = vocab_unspell(&bytes, bytes_of(text)) && bytes.len == 1;
+    bool ok = buf_ok(&bytes, err)
+              && (!letter || fail(err, ERR_USAGE, "the special token \"%s\" is how a vocabulary "
+                                  "spells a byte; give it more letters", text));
+    buf_release(&bytes);
+    return ok;
+}
+
 bool special_tokens_check(const char *const *more, size_t n_more, struct err *err)
 {
     if (n_more > MAX_MORE_SPECIAL)
@@ -64,12 +76,29 @@ bool special_tokens_check(const char *const *more, size_t n_more, struct err *er
         if (bytes_utf8(bytes_of(text_of(more, i))) != len)
             return fail(err, ERR_USAGE, "the special token \"%s\" is no UTF-8, so JSON cannot hold "
                         "it", SHOW(bytes_of(text_of(more, i))));
+        if (!check_spelling(text_of(more, i), err))
+            return false;
         for (size_t k = 0; k < i; k++)
             if (!strcmp(text_of(more, i), text_of(more, k)))
                 return fail(err, ERR_USAGE, "the special token \"%.80s\" is there twice",
                             text_of(more, i));
     }
     return true;
+}
+
+bool special_tokens_forbid(struct learnt *l, const char *const *more, size_t n_more,
+                           struct err *err)
+{
+    struct buf bytes = { 0 };
+    bool ok = true;
+    for (size_t i = 0; ok && i < N_SPECIAL + n_more; i++) {
+        buf_clear(&bytes);
+        if (vocab_unspell(&bytes, bytes_of(text_of(more, i))))
+            ok = buf_ok(&bytes, err)
+                 && learnt_forbid(l, (struct bytes){ (const uint8_t *)bytes.at, bytes.len }, err);
+    }
+    buf_release(&bytes);
+    return ok;
 }
 
 static bool put_tokens(struct tokenizer *t, const struct learnt *l, const char *const *more,

@@ -19,8 +19,12 @@
 enum { SPECIAL_PAD = 0, SPECIAL_BOS = 1, SPECIAL_EOS = 2, SPECIAL_END_OF_TURN = 8,
        N_SPECIAL = 17, MAX_MORE_SPECIAL = 1024 };
 
-/* Refuses texts that are empty, too long, or given twice. */
+/* Refuses texts that are empty, too long, no UTF-8, spelled like a byte, or given twice. */
 bool special_tokens_check(const char *const *more, size_t n_more, struct err *err);
+
+/* No merge may make what is spelled like one of them. */
+bool special_tokens_forbid(struct learnt *l, const char *const *more, size_t n_more,
+                           struct err *err);
 
 /* A tokenizer with these special tokens (and n_more of the user's), the learnt tokens and
  * merges, NFC, this pre-tokenizer, and a chat template.  NULL on failure. */

@@ -313,7 +313,8 @@ static bool train(struct trainer *t, struct err *err)
 {
     const struct train_options *o = t->o;
     uint32_t first = o->n_ids - (uint32_t)(o->superwords * o->n_ids);
-    if (!learnt_init(&t->learnt, (uint32_t)(N_SPECIAL + o->n_special), err) || !adopt(t, err))
+    if (!learnt_init(&t->learnt, (uint32_t)(N_SPECIAL + o->n_special), err)
+        || !special_tokens_forbid(&t->learnt, o->special, o->n_special, err) || !adopt(t, err))
         return false;
     bool words = !t->learnt.n_superwords && learnt_ids(&t->learnt) < first;
     if (!words && o->superwords == 0)

@@ -63,6 +63,14 @@ static void put_spelled_bytes(struct buf *blob, struct bytes text)
     }
 }
 
+bool vocab_unspell(struct buf *out, struct bytes text)
+{
+    bool spelled = is_spelled(text);
+    if (spelled)
+        put_spelled_bytes(out, text);
+    return spelled;
+}
+
 /* Whether text has U+2581 at `at`. */
 static bool has_space(struct bytes text, size_t at)
 {

@@ -57,6 +57,10 @@ void vocab_release(struct vocab *v);
 /* Appends bytes in the byte-level alphabet. */
 void vocab_spell(struct buf *out, struct bytes b);
 
+/* Appends the bytes that a text in the byte-level alphabet spells; false, and nothing, if it is not
+ * all of that alphabet. */
+bool vocab_unspell(struct buf *out, struct bytes text);
+
 /* Bytes by the code point that spells them, smallest first. */
 void vocab_alphabet(uint8_t out[256]);
 

@@ -364,8 +364,56 @@ static void special_tokens_are_checked(void)
     tokenizer_close(t);
     o.n_special = 2;
     EXPECT(!tokenizer_train(&o, &report, &err) && SAYS(&err, ERR_USAGE, "<|user|>", "twice"));
+    more[1] = "\xC4\xA0";                 /* the space, as a vocabulary spells it */
+    EXPECT(!tokenizer_train(&o, &report, &err) && SAYS(&err, ERR_USAGE, "spells a byte"));
     more[1] = "";
     EXPECT(!tokenizer_train(&o, &report, &err) && err.code == ERR_USAGE);
+}
+
+/* Whether each special token is found by its spelling, which no other token has. */
+static void expect_special(const struct tokenizer *t)
+{
+    for (uint32_t id = 0; t && id < N_SPECIAL + 2; id++) {
+        struct bytes text = vocab_text(&t->vocab, id);
+        EXPECTF(vocab_find(&t->vocab, text) == id, "%.*s", (int)text.len, (const char *)text.at);
+        for (uint32_t other = N_SPECIAL + 2; other < tokenizer_size(t); other++)
+            EXPECTF(!bytes_eq(text, vocab_text(&t->vocab, other)), "%u is %u", other, id);
+    }
+}
+
+/* What looks like a special token in the text becomes no token of its own: a vocabulary in JSON
+ * has one id for a spelling. */
+static void no_merge_makes_a_special_token(void)
+{
+    struct buf text = { 0 };
+    struct err err = { 0 };
+    struct train_report report;
+    const char *more[] = { "the", "abc" };
+    static const char *const between[] = { "<think>", "\nthe ", "</think>", "\nabc\n", "[EOS]" };
+    struct rng rng = { .seed = 8 };
+    for (int i = 0; i < 9000; i++) {
+        for (int k = 0; k < 2; k++)
+            buf_put(&text, &"abcdefghijklmnop"[rng_u64(&rng) >> 60], 1);
+        buf_text(&text, between[i % 5]);
+    }
+    const char *path = scratch_text("chat.txt", text.at);
+    struct train_options o = options_of(&path, 700, 0);
+    o.special = more;
+    o.n_special = 2;
+    for (int lines = 0; lines < 2; lines++) {
+        o.lines = lines;
+        o.superwords = 0.4 * lines;
+        struct tokenizer *t = tokenizer_train(&o, &report, &err);
+        EXPECTF(t, "%s", err.msg);
+        expect_special(t);
+        tokenizer_close(t);
+    }
+    struct tokenizer *plain = train_on(path, 600, 0);
+    o.extend = plain;
+    o.n_keep = plain ? tokenizer_info(plain).n_merges : 0;
+    EXPECT(!tokenizer_train(&o, &report, &err) && SAYS(&err, ERR_USAGE, "to extend", "--special"));
+    tokenizer_close(plain);
+    buf_release(&text);
 }
 
 /* Saved, opened again: the same ids. */
@@ -536,6 +584,7 @@ const struct test tests[] = {
     { "NFC", text_is_trained_on_in_nfc },
     { "weights and held-out documents", weights_and_held_out_documents },
     { "special tokens", special_tokens_are_checked },
+    { "spelled like special", no_merge_makes_a_special_token },
     { "encoding", encoding_gives_what_was_trained },
     { "saved", what_is_saved_encodes_the_same },
     { "no memory", every_refused_allocation_is_survived },
