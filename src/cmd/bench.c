@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { LIST_MAX = 16, SHORT_CONTEXT = 32 };
+enum { LIST_MAX = 16, SHORT_CONTEXT = 32, USUAL_AT = 512 };
 
 struct bench_args {
     struct model_args model;
@@ -17,7 +17,9 @@ struct bench_args {
 
 #define AT(f) offsetof(struct bench_args, f)
 static const struct opt bench_opts[] = {
-    O_TEXT("at", 0, AT(at), "0,512", "LIST", "context lengths to measure at, ascending"),
+    O_TEXT("at", 0, AT(at), NULL, "LIST",
+           "context lengths to measure at, ascending; without it 0 and 512, or the most that the "
+           "model is made for"),
     O_TEXT("batch", 0, AT(batch), "1,2,4,8", "LIST", "numbers of sequences decoded together"),
     O_INT("prompt", 0, AT(prompt), 1, 1 << 20, "64", "TOKENS", "tokens of a prompt"),
     O_INT("decode", 'n', AT(decode), 1, 1 << 20, "8", "TOKENS", "tokens decoded one by one"),
@@ -238,11 +240,22 @@ static bool check_memory(const struct bench *b, int n_threads, struct err *err)
     return memory_plan_check(&mp, b->m->path, err);
 }
 
+/* Where --at is not given; `more` tokens follow. */
+static void usual_lengths(struct bench *b, uint32_t more)
+{
+    uint32_t room = b->m->plan.context > more ? b->m->plan.context - more : 0;
+    b->at[0] = 0;
+    b->at[1] = room < USUAL_AT ? room : USUAL_AT;
+    b->n_at = room ? 2 : 1;
+}
+
 static bool with_model(struct bench *b, struct err *err)
 {
     const struct bench_args *a = b->args;
     int n_threads = a->model.threads == OPT_UNSET ? sys_cpus() : (int)a->model.threads;
     int64_t more = a->prompt > a->decode ? a->prompt : a->decode;
+    if (!a->at)
+        usual_lengths(b, (uint32_t)more);
     uint64_t longest = b->at[b->n_at - 1] + (uint64_t)more;
     uint64_t batch = SHORT_CONTEXT + (uint64_t)a->decode;
     if (longest > b->m->plan.context || batch > b->m->plan.context)
@@ -263,7 +276,7 @@ static bool run_bench(const void *args, const struct operands *rest, struct err 
     struct bench b = { .args = args, .m = &m };
     const char *path;
     (void)rest;
-    if (!read_list(b.args->at, "--at", 0, b.at, &b.n_at, err)
+    if ((b.args->at && !read_list(b.args->at, "--at", 0, b.at, &b.n_at, err))
         || !read_list(b.args->batch, "--batch", 1, b.batch, &b.n_batch, err)
         || !model_path_find(b.args->model.model, &path, err) || !model_open_plan(&m, path, err))
         return false;
