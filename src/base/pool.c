@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,17 +12,22 @@
 #endif
 
 /*
- * One loop at a time.  pool_run publishes the loop, bumps `epoch` and wakes the
- * workers; everybody claims pieces by adding to `next`, and a worker leaves the
- * loop when no piece is left.  pool_run returns once all workers have left
- * (`inside` is 0), so a worker can never see the next loop's fields half written.
+ * One loop at a time.  `left` says how many of its pieces nobody has claimed; who takes one off
+ * may read the fields of the loop, for no other begins before that piece is done.  The caller
+ * waits for pieces, not for threads: one that sleeps, or whose CPU is taken by other work, holds up
+ * nobody unless it is in the middle of a piece.
+ *
+ * A worker that finds nothing to do waits for the next `epoch`; one that is asleep says so, and is
+ * woken once.
  */
 struct pool {
     int n_threads;
     pthread_t *thread;
     int n_started;
-    _Atomic uint32_t epoch, inside, stop;
-    _Atomic size_t next;
+    _Atomic uint32_t epoch, asleep, stop; /* loops so far; workers not woken since they slept */
+    _Atomic uint32_t left, done;          /* pieces */
+    _Atomic bool caller_sleeps;
+    uint32_t pieces;
     size_t n, grain;
     pool_fn *fn;
     void *arg;
@@ -71,30 +77,59 @@ void denormals_restore(unsigned old)
 #endif
 }
 
-static void work(struct pool *p, int index)
+/* false: no piece is left. */
+static bool run_piece(struct pool *p, int worker)
 {
-    for (;;) {
-        size_t begin = p->next;
-        do {
-            if (begin >= p->n)
-                return;
-        } while (!__atomic_compare_exchange_n((size_t *)&p->next, &begin, begin + p->grain, true,
-                                              __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
-        size_t end = p->n - begin < p->grain ? p->n : begin + p->grain;
-        p->fn(p->arg, begin, end, index);
-    }
+    uint32_t left = p->left;
+    do {
+        if (!left)
+            return false;
+    } while (!atomic_compare_exchange_weak(&p->left, &left, left - 1));
+    uint32_t pieces = p->pieces;
+    size_t begin = (size_t)(pieces - left) * p->grain;
+    p->fn(p->arg, begin, p->n - begin < p->grain ? p->n : begin + p->grain, worker);
+    if (++p->done == pieces && p->caller_sleeps)
+        futex_wake_all(&p->done);
+    return true;
 }
 
-static uint32_t wait_change(_Atomic uint32_t *at, uint32_t seen)
+/* Whether *at became another than `seen` within a short time. */
+static bool spin_while(_Atomic uint32_t *at, uint32_t seen)
 {
     for (int i = 0; i < SPINS; i++) {
         if (*at != seen)
-            return *at;
+            return true;
         pause_cpu();
     }
-    while (*at == seen)
-        futex_wait(at, seen);
-    return *at;
+    return false;
+}
+
+static void wait_for_loop(struct pool *p, uint32_t seen)
+{
+    if (spin_while(&p->epoch, seen))
+        return;
+    p->asleep++;
+    while (p->epoch == seen)
+        futex_wait(&p->epoch, seen);
+}
+
+static void wait_for_pieces(struct pool *p)
+{
+    for (uint32_t done = p->done; done != p->pieces; done = p->done) {
+        if (spin_while(&p->done, done))
+            continue;
+        p->caller_sleeps = true;
+        if (p->done == done)
+            futex_wait(&p->done, done);
+        p->caller_sleeps = false;
+    }
+}
+
+static void next_loop(struct pool *p)
+{
+    p->epoch++;
+    if (atomic_exchange(&p->asleep, 0))
+        futex_wake_all(&p->epoch);
 }
 
 static void *worker_main(void *arg)
@@ -102,14 +137,13 @@ static void *worker_main(void *arg)
     struct worker me = *(struct worker *)arg;
     mem_give(arg);
     denormals_flush();
-    uint32_t seen = 0;
     for (;;) {
-        seen = wait_change(&me.pool->epoch, seen);
+        uint32_t epoch = me.pool->epoch;
+        while (run_piece(me.pool, me.index))
+            ;
         if (me.pool->stop)
             return NULL;
-        work(me.pool, me.index);
-        if (--me.pool->inside == 0)
-            futex_wake_all(&me.pool->inside);
+        wait_for_loop(me.pool, epoch);
     }
 }
 
@@ -154,8 +188,7 @@ void pool_close(struct pool *p)
     if (!p)
         return;
     p->stop = 1;
-    p->epoch++;
-    futex_wake_all(&p->epoch);
+    next_loop(p);
     for (int i = 1; i <= p->n_started; i++)
         pthread_join(p->thread[i], NULL);
     mem_give(p->thread);
@@ -175,17 +208,19 @@ void pool_run(struct pool *p, size_t n, size_t grain, pool_fn *fn, void *arg)
         for (size_t at = 0; at < n; at += grain)
             fn(arg, at, n - at < grain ? n : at + grain, 0);
     } else {
+        size_t pieces = n / grain + (n % grain > 0);
+        check(pieces <= UINT32_MAX);
         p->n = n;
         p->grain = grain;
         p->fn = fn;
         p->arg = arg;
-        p->next = 0;
-        p->inside = (uint32_t)p->n_threads - 1;
-        p->epoch++;
-        futex_wake_all(&p->epoch);
-        work(p, 0);
-        for (uint32_t left = p->inside; left; left = p->inside)
-            wait_change(&p->inside, left);
+        p->pieces = (uint32_t)pieces;
+        p->done = 0;
+        p->left = (uint32_t)pieces;
+        next_loop(p);
+        while (run_piece(p, 0))
+            ;
+        wait_for_pieces(p);
     }
     denormals_restore(old);
 }

@@ -1,8 +1,9 @@
 /*
  * pool: n threads that share loops.  pool_run() calls fn(arg, begin, end, worker)
- * over [0, n) in pieces of at most `grain`, claimed dynamically; it returns when
- * all are done.  worker is 0..pool_threads()-1, never two at once with the same
- * number.  The caller is worker 0.  A NULL pool runs everything in the caller.
+ * over [0, n) in pieces of at most `grain`, fewer than 2^32, claimed dynamically; it
+ * returns when all are done, whether or not every thread came to take one.  worker
+ * is 0..pool_threads()-1, never two at once with the same number.  The caller is
+ * worker 0.  A NULL pool runs everything in the caller.
  *
  * Which thread runs which piece is not fixed, so a piece's result must not depend
  * on it.  Threads wait on a futex after a short spin.  Every worker, and the

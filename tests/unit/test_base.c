@@ -4,7 +4,10 @@
 #include "../harness.h"
 
 #include <math.h>
+#include <sched.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 static void test_buf_survives_oom(void)
 {
@@ -62,6 +65,65 @@ static void test_pool_runs_each_once(void)
     }
 }
 
+/* One loop's own memory: gone for all who come too late. */
+struct short_loop {
+    size_t n, grain, magic;
+    _Atomic size_t sum, wrong;
+};
+
+static void add_piece(void *arg, size_t begin, size_t end, int worker)
+{
+    struct short_loop *l = arg;
+    l->wrong += l->magic != l->n * 7 + l->grain || begin % l->grain || end > l->n ||
+                end - begin > l->grain || worker < 0 || worker > 4;
+    for (size_t i = begin; i < end; i++)
+        l->sum += i + 1;
+}
+
+/* Loops of a few pieces right after each other, while threads fall asleep and wake up. */
+static void test_pool_short_loops(void)
+{
+    struct err err;
+    struct pool *p = pool_open(5, &err);
+    size_t n_wrong = 0;
+    for (size_t round = 0; round < 30000; round++) {
+        struct short_loop l = { .n = round % 23, .grain = 1 + round % 3 };
+        l.magic = l.n * 7 + l.grain;
+        pool_run(p, l.n, l.grain, add_piece, &l);
+        l.magic = 0;
+        n_wrong += l.wrong + (l.sum != l.n * (l.n + 1) / 2);
+        if (round % 3000 == 0)
+            usleep(2000);
+    }
+    pool_close(p);
+    EXPECTF(n_wrong == 0, "%zu", n_wrong);
+}
+
+/* With one CPU for four threads the caller does the work of those that have none. */
+static void test_pool_waits_for_pieces_only(void)
+{
+    enum { LOOPS = 1000 };
+    cpu_set_t old, one;
+    struct rusage before, after;
+    struct err err;
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    if (sched_getaffinity(0, sizeof old, &old) || sched_setaffinity(0, sizeof one, &one))
+        return;
+    struct pool *p = pool_open(4, &err);
+    getrusage(RUSAGE_THREAD, &before);
+    for (size_t round = 0; round < LOOPS; round++) {
+        struct short_loop l = { .n = 8, .grain = 1, .magic = 57 };
+        pool_run(p, l.n, l.grain, add_piece, &l);
+        EXPECT(l.sum == 36 && !l.wrong);
+    }
+    getrusage(RUSAGE_THREAD, &after);
+    pool_close(p);
+    sched_setaffinity(0, sizeof old, &old);
+    long slept = after.ru_nvcsw - before.ru_nvcsw;
+    EXPECTF(slept < LOOPS / 4, "the caller slept %ld times", slept);
+}
+
 static void count_refusals(void *arg, size_t begin, size_t end, int worker)
 {
     size_t *refused = arg;
@@ -112,6 +174,8 @@ const struct test tests[] = {
     { "buf survives every allocation failing", test_buf_survives_oom },
     { "map", test_map },
     { "pool runs each index once", test_pool_runs_each_once },
+    { "pool: short loops", test_pool_short_loops },
+    { "pool waits for pieces, not for threads", test_pool_waits_for_pieces_only },
     { "one allocation of several threads fails", test_one_allocation_fails },
     { "rng known answers", test_rng_known_answers },
     { "half round trip", test_half_round_trip },
