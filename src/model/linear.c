@@ -2,7 +2,7 @@
 
 /* Weight rows of one claimable unit, and bytes a piece should have: the products stream
  * small pieces at half the speed (src/kern/gemm/gemm.h). */
-enum { UNIT_ROWS = 16, PIECE_BYTES = 128 << 10 };
+enum { UNIT_ROWS = 16, PIECE_BYTES = 128 << 10, ALONE_BYTES = 64 << 10 };
 
 /* Fewer token rows than this do not fill tiles. */
 enum { PACKED_ROWS = 16 };
@@ -211,14 +211,14 @@ static void run_units(void *arg, size_t begin, size_t end, int worker)
 }
 
 /* Units per piece: four pieces a thread, but not below PIECE_BYTES unless a thread would
- * be left without work. */
+ * be left without work.  What is read before another thread could help is one piece. */
 static size_t grain_of(size_t units, size_t bytes, size_t n_threads)
 {
     size_t many = (units + 4 * n_threads - 1) / (4 * n_threads);
     size_t few = (units + n_threads - 1) / n_threads;
     size_t large = bytes ? units * (size_t)PIECE_BYTES / bytes : 1;
     size_t grain = large > many ? large : many;
-    grain = grain < few ? grain : few;
+    grain = bytes < ALONE_BYTES ? units : grain < few ? grain : few;
     return grain ? grain : 1;
 }
 
