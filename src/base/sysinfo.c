@@ -1,5 +1,6 @@
 #include "base/base.h"
 
+#include <math.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,24 +37,35 @@ static void add_cgroup(const char *dir, const char *limit_file, const char *used
         *room = max > used ? max - used : 0;
 }
 
+/* The folder of this process's cgroup: of version 2, or version 1's of CPU time. */
+static bool own_cgroup(bool v2, char *dir, size_t size)
+{
+    char line[512];
+    bool found = false;
+    FILE *f = fopen("/proc/self/cgroup", "r");
+    while (f && !found && fgets(line, sizeof line, f)) {
+        char *name = strchr(line, ':'), *path = name ? strchr(name + 1, ':') : NULL;
+        if (!path)
+            continue;
+        *path++ = 0;
+        path[strcspn(path, "\n")] = 0;
+        found = v2 ? !name[1] : !strcmp(name + 1, "cpu") || !strncmp(name + 1, "cpu,", 4);
+        snprintf(dir, size, "/sys/fs/cgroup%s%s", v2 ? "" : "/cpu", path);
+    }
+    if (f)
+        fclose(f);
+    return found;
+}
+
 static void read_limits(uint64_t *limit, uint64_t *room)
 {
+    char dir[600];
     *limit = *room = UINT64_MAX;
     add_cgroup("/sys/fs/cgroup", "memory.max", "memory.current", limit, room);
     add_cgroup("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
                limit, room);
-    char line[512];
-    FILE *f = fopen("/proc/self/cgroup", "r");
-    while (f && fgets(line, sizeof line, f)) {
-        char dir[600], *path = strchr(line, '/');
-        if (strncmp(line, "0::", 3) || !path)
-            continue;
-        path[strcspn(path, "\n")] = 0;
-        snprintf(dir, sizeof dir, "/sys/fs/cgroup%s", path);
+    if (own_cgroup(true, dir, sizeof dir))
         add_cgroup(dir, "memory.max", "memory.current", limit, room);
-    }
-    if (f)
-        fclose(f);
     struct rlimit as;
     if (getrlimit(RLIMIT_AS, &as) == 0 && as.rlim_cur != RLIM_INFINITY) {
         if (as.rlim_cur < *limit)
@@ -87,12 +99,47 @@ uint64_t sys_memory_available(void)
     return free_bytes < room ? free_bytes : room;
 }
 
+double sys_cpu_quota_of(const char *dir)
+{
+    char path[700];
+    double time = 0, period = 0;
+    snprintf(path, sizeof path, "%s/cpu.max", dir);
+    FILE *f = fopen(path, "r");
+    if (f) {
+        if (fscanf(f, "%lf %lf", &time, &period) != 2)
+            time = 0;                     /* "max" */
+        fclose(f);
+    } else {
+        uint64_t us = 0;
+        snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", dir);
+        if (read_number(path, &us))       /* -1, no limit, is a huge number here */
+            time = us < (uint64_t)1 << 60 ? (double)us : 0;
+        us = 0;
+        snprintf(path, sizeof path, "%s/cpu.cfs_period_us", dir);
+        read_number(path, &us);
+        period = (double)us;
+    }
+    return time > 0 && period > 0 ? time / period : INFINITY;
+}
+
+double sys_cpu_quota(void)
+{
+    char dir[600];
+    double least = fmin(sys_cpu_quota_of("/sys/fs/cgroup"), sys_cpu_quota_of("/sys/fs/cgroup/cpu"));
+    for (int v2 = 0; v2 < 2; v2++)
+        if (own_cgroup(v2, dir, sizeof dir))
+            least = fmin(least, sys_cpu_quota_of(dir));
+    return least;
+}
+
 int sys_cpus(void)
 {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) != 0)
         return 1;
+    double quota = sys_cpu_quota() + 0.5;
     int n = CPU_COUNT(&set);
+    n = quota < n ? (int)quota : n;
     return n > 0 ? n : 1;
 }
 

@@ -12,6 +12,9 @@ uint64_t sys_memory_limit(void);          /* cgroup or RLIMIT_AS limit; UINT64_M
 uint64_t sys_disk_free(const char *path); /* bytes this process may still write in the folder of
                                              the file `path`; UINT64_MAX if unknown */
 void sys_cpu_name(char *out, size_t size); /* as the system calls it, or "unknown" */
-int sys_cpus(void);                       /* CPUs this process may run on, >= 1 */
+int sys_cpus(void);                       /* CPUs this process may run on and has time for, >= 1 */
+double sys_cpu_quota(void);               /* CPUs' worth of time that its cgroups grant, version 1
+                                             or 2; INFINITY: no limit */
+double sys_cpu_quota_of(const char *dir); /* that one cgroup's folder grants */
 
 #endif

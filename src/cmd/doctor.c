@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <langinfo.h>
 #include <locale.h>
+#include <math.h>
 #include <stdlib.h>
 #include <utf8proc.h>
 #include <xxhash.h>
@@ -20,17 +21,6 @@ static const struct opt doctor_opts[] = {
     O_END
 };
 
-/* CPUs' worth of time the control group grants (cpu.max); 0 when it sets no limit. */
-static double cpu_quota(void)
-{
-    double quota = 0, period = 0;
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
-    bool limited = f && fscanf(f, "%lf %lf", &quota, &period) == 2 && period > 0;
-    if (f)
-        fclose(f);
-    return limited ? quota / period : 0;
-}
-
 static json_t *bytes_or_null(uint64_t n)
 {
     return n == UINT64_MAX ? json_null() : json_integer((json_int_t)n);
@@ -43,20 +33,12 @@ static void problem(json_t *list, const char *what, const char *remedy)
 
 static void find_cpu_problems(json_t *list)
 {
-    char text[200], remedy[100];
-    double quota = cpu_quota();
     if (cpu_level_chosen() == CPU_C)
         problem(list, "only the plain C kernels are used, which are many times slower",
                 cpu_level_detect() == CPU_C ? "use a machine with AVX2"
                                             : "unset the environment variable KEXA_CPU");
     else if (cpu_level_chosen() < cpu_level_detect())
         problem(list, "KEXA_CPU keeps kexa below what this machine can run", "unset KEXA_CPU");
-    if (quota > 0 && quota + 0.5 < sys_cpus()) {
-        snprintf(text, sizeof text, "the control group grants %.2f CPUs of time, but %d are "
-                 "visible", quota, sys_cpus());
-        snprintf(remedy, sizeof remedy, "run with -t %d", quota < 1 ? 1 : (int)(quota + 0.5));
-        problem(list, text, remedy);
-    }
 }
 
 static void find_other_problems(json_t *list)
@@ -84,14 +66,14 @@ static json_t *examine(void)
     json_t *problems = json_array();
     find_cpu_problems(problems);
     find_other_problems(problems);
-    double quota = cpu_quota();
+    double quota = sys_cpu_quota();
     const char *named = getenv("KEXA_MODEL"), *model = named && *named ? named
                                                                        : default_model_path();
     return json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:s, s:b, s:{s:s, s:s, s:i}, s:n, s:s, s:o}",
         "version", KEXA_VERSION, "compiler", __VERSION__, "cpu", cpu,
         "cpu_level", cpu_level_name(cpu_level_chosen()), "cpu_level_why", cpu_level_why(),
-        "cpus", sys_cpus(), "cpu_quota", quota > 0 ? json_real(quota) : json_null(),
+        "cpus", sys_cpus(), "cpu_quota", isfinite(quota) ? json_real(quota) : json_null(),
         "memory_available_bytes", bytes_or_null(sys_memory_available()),
         "memory_limit_bytes", bytes_or_null(sys_memory_limit()),
         "model", model, "model_present", file_exists(model) || file_is_dir(model),

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -152,6 +153,44 @@ static void test_one_allocation_fails(void)
     EXPECT(mem_live == live);
 }
 
+static void put_text(const char *dir, const char *name, const char *text)
+{
+    char path[300];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    if (!text) {
+        unlink(path);
+        return;
+    }
+    FILE *f = fopen(path, "w");
+    EXPECT(f && fputs(text, f) >= 0 && !fclose(f));
+}
+
+static void test_cpu_quota(void)
+{
+    static const struct {
+        const char *max, *quota, *period;
+        double want;
+    } all[] = {
+        { "max 100000\n", NULL, NULL, INFINITY }, { "150000 100000\n", NULL, NULL, 1.5 },
+        { "1000 100000\n", NULL, NULL, 0.01 }, { "what\n", NULL, NULL, INFINITY },
+        { "", NULL, NULL, INFINITY }, { "100000 0\n", NULL, NULL, INFINITY },
+        { NULL, NULL, NULL, INFINITY }, { NULL, "-1\n", "100000\n", INFINITY },
+        { NULL, "350000\n", "100000\n", 3.5 }, { NULL, "350000\n", "0\n", INFINITY },
+        { NULL, "50000\n", NULL, INFINITY } };
+    char dir[] = "/tmp/kexa-quota-XXXXXX";
+    EXPECT(mkdtemp(dir));
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        put_text(dir, "cpu.max", all[i].max);
+        put_text(dir, "cpu.cfs_quota_us", all[i].quota);
+        put_text(dir, "cpu.cfs_period_us", all[i].period);
+        EXPECTF(sys_cpu_quota_of(dir) == all[i].want, "%zu: %g", i, sys_cpu_quota_of(dir));
+    }
+    put_text(dir, "cpu.max", NULL);
+    put_text(dir, "cpu.cfs_quota_us", NULL);
+    EXPECT(rmdir(dir) == 0);
+    EXPECT(sys_cpus() >= 1 && sys_cpus() <= sysconf(_SC_NPROCESSORS_CONF));
+}
+
 /* Known answers of the Random123 distribution: philox4x32-10, zero and all-one input. */
 static void test_rng_known_answers(void)
 {
@@ -177,6 +216,7 @@ const struct test tests[] = {
     { "pool: short loops", test_pool_short_loops },
     { "pool waits for pieces, not for threads", test_pool_waits_for_pieces_only },
     { "one allocation of several threads fails", test_one_allocation_fails },
+    { "quotas of CPU time", test_cpu_quota },
     { "rng known answers", test_rng_known_answers },
     { "half round trip", test_half_round_trip },
     { 0 }
