@@ -225,8 +225,9 @@ bool pack_out_end(struct pack_out *w, const struct pack_docs *docs, const struct
     size_t n_named = 0;
     if (!w->n_train)
         return fail(err, ERR_USAGE, "no documents to train on: %llu were held out, %llu empty, "
-                    "%llu bad", (unsigned long long)r->held_out.n_docs,
-                    (unsigned long long)r->n_empty, (unsigned long long)r->n_bad);
+                    "%llu bad%s%s", (unsigned long long)r->held_out.n_docs,
+                    (unsigned long long)r->n_empty, (unsigned long long)r->n_bad,
+                    r->n_bad ? "; the first: " : "", r->n_bad ? r->first_bad.msg : "");
     if (!folder_is_free(w->o->out, err)   /* another may have packed there meanwhile */
         || !shard_writer_finish(&w->train[w->n_train - 1], err)
         || (w->held_open && !shard_writer_finish(&w->held, err)))

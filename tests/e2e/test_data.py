@@ -200,6 +200,8 @@ def check_bad(work, tok):
     report = json.loads(done.stdout)
     expect(report["bad"] == 6 and report["train"]["documents"] == 3 and
            f"{path}, line 2".encode() in done.stderr, "--skip-bad counts them and goes on")
+    text = refused(work, tok, "--skip-bad", work / "bad.txt")
+    expect("1 bad" in text and "byte 5 is 0xff" in text, f"nothing good, and why: {text.strip()}")
     (work / "cut.jsonl.zst").write_bytes(b"\x28\xb5\x2f\xfd\x04\x00 and then nonsense")
     text = refused(work, tok, "--skip-bad", work / "cut.jsonl.zst")
     expect("cut.jsonl.zst" in text, "a damaged compressed file ends the run even with --skip-bad")
