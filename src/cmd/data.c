@@ -1,6 +1,7 @@
 /* data: text as token shards to train on, and what is in them. */
 #include "cmd/commands.h"
 #include "cmd/interrupt.h"
+#include "cmd/text_input.h"
 #include "cmd/vocabulary.h"
 #include "data/data.h"
 
@@ -87,6 +88,7 @@ static bool print_report(const struct data_args *a, const struct pack_options *o
     if (r->n_bad)
         fprintf(stderr, "kexa: %llu documents were passed over; the first: %s\n",
                 (unsigned long long)r->n_bad, r->first_bad.msg);
+    text_input_say_beside(r->n_beside);
     if (o->held_out > 0 && !r->held_out.n_docs)
         fprintf(stderr, "kexa: none of the %llu documents is held out, so that no run on them is "
                 "measured; whole documents are, so give more of them or more --held-out\n",

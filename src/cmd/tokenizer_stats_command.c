@@ -1,5 +1,6 @@
 /* tokenizer stats: how many bytes of text a token stands for, by language. */
 #include "cmd/commands.h"
+#include "cmd/text_input.h"
 #include "cmd/vocabulary.h"
 #include "format/format.h"
 #include "text/text.h"
@@ -38,6 +39,7 @@ struct stats {
     struct buf text;                      /* of the documents to be counted together */
     struct stats_doc doc[BATCH_DOCS];
     size_t n_docs;
+    size_t n_beside;                      /* text files not read */
     uint64_t *count;                      /* tokens: [n_tok][BATCH_DOCS] */
     _Atomic bool failed;
 };
@@ -117,6 +119,7 @@ static bool read_texts(struct stats *s, struct pool *pool, const char *path, str
     struct jsonl_record doc = { .path = path };
     struct progress progress;
     bool ok = j != NULL;
+    s->n_beside += ok ? jsonl_beside(j) : 0;
     progress_begin(&progress, "counting tokens", "B", ok ? jsonl_total_bytes(j) : 0);
     while (ok && doc.path) {
         ok = jsonl_next(j, &doc, err) && (!doc.path || put_document(s, &doc, err));
@@ -252,6 +255,8 @@ static bool run_stats(const void *args, const struct operands *rest, struct err 
     for (; ok && s->n_tok < (size_t)rest->n; s->n_tok += ok)
         ok = vocabulary_open(&s->tok[s->n_tok], rest->at[s->n_tok], err);
     ok = ok && count_all(s, err);
+    if (ok)
+        text_input_say_beside(s->n_beside);
     if (ok && a->json)
         ok = print_json(s, rest, err);
     else if (ok)

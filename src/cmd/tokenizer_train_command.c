@@ -1,6 +1,7 @@
 /* tokenizer train: text in, a tokenizer folder out. */
 #include "cmd/commands.h"
 #include "cmd/interrupt.h"
+#include "cmd/text_input.h"
 #include "cmd/vocabulary.h"
 #include "format/format.h"
 #include "text/text.h"
@@ -122,6 +123,7 @@ static void say_read(const char *stage, const struct train_read *r, double share
 
 static void say_result(const struct train_report *r, const char *out)
 {
+    text_input_say_beside(r->words.n_documents ? r->words.n_beside : r->spans.n_beside);
     if (r->words.n_documents) {
         say_read("stage one, inside words", &r->words, r->words_share);
         fprintf(stderr, "kexa: %" PRIu64 " different words; %.1f s to read, %.1f s to learn\n",

@@ -126,6 +126,7 @@ static void report_counts(struct pack *p)
 {
     p->report.n_empty = p->docs.n_empty;
     p->report.n_bad = p->docs.n_bad;
+    p->report.n_beside = p->docs.n_beside;
     p->report.first_bad = p->docs.first_bad;
     p->report.n_shards = p->out.n_train;
 }

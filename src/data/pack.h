@@ -39,6 +39,7 @@ struct pack_count {
 struct pack_report {
     struct pack_count train, held_out;
     uint64_t n_empty, n_bad;              /* documents passed over */
+    size_t n_beside;                      /* text files passed over, because there is JSONL */
     size_t n_shards;                      /* to train on */
     struct err first_bad;                 /* why, if n_bad */
 };

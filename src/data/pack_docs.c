@@ -87,6 +87,7 @@ bool pack_docs_open(struct pack_docs *d, const struct pack_options *o, struct er
         if (!j)
             return false;
         d->total_bytes += jsonl_total_bytes(j);
+        d->n_beside += jsonl_beside(j);
         jsonl_close(j);
     }
     return true;

@@ -46,6 +46,7 @@ struct pack_docs {
     size_t at_input;                      /* the next to open */
     uint64_t total_bytes, before_bytes;   /* of all inputs' files; of those done */
     uint64_t n_bad, n_empty;
+    size_t n_beside;
     struct err first_bad;
 };
 

@@ -9,6 +9,7 @@
 struct jsonl {
     struct buf files;                     /* paths, each followed by a NUL */
     size_t n_files, at_file;              /* at_file: the next to open */
+    size_t n_beside;
     const char *next, *path;              /* in files: the next, and the one open */
     struct lines_in *lines;               /* NULL: none open */
     struct bytes map;                     /* of a file that is no JSONL */
@@ -45,7 +46,7 @@ struct jsonl *jsonl_open(const char *path, struct err *err)
         fail(err, ERR_MEMORY, "no memory to read %s", path);
         return NULL;
     }
-    if (!jsonl_list_files(path, &j->files, &j->n_files, err)) {
+    if (!jsonl_list_files(path, &j->files, &j->n_files, &j->n_beside, err)) {
         jsonl_close(j);
         return NULL;
     }
@@ -67,6 +68,11 @@ bool jsonl_check_utf8(const struct jsonl_record *r, struct err *err)
 bool jsonl_can_go_on(const struct jsonl *j)
 {
     return j->bad_line;
+}
+
+size_t jsonl_beside(const struct jsonl *j)
+{
+    return j->n_beside;
 }
 
 uint64_t jsonl_total_bytes(const struct jsonl *j)

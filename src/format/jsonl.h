@@ -51,8 +51,12 @@ bool jsonl_check_utf8(const struct jsonl_record *r, struct err *err);
 uint64_t jsonl_total_bytes(const struct jsonl *j);
 uint64_t jsonl_read_bytes(const struct jsonl *j);
 
+/* How many .txt and .md of the folder are not read, because there is JSONL. */
+size_t jsonl_beside(const struct jsonl *j);
+
 /* The files a path stands for, as above, in order: *out becomes paths each followed by a NUL. */
-bool jsonl_list_files(const char *path, struct buf *out, size_t *n_files, struct err *err);
+bool jsonl_list_files(const char *path, struct buf *out, size_t *n_files, size_t *n_beside,
+                      struct err *err);
 
 bool jsonl_is_name(const char *path);     /* ends in .jsonl or .jsonl.zst */
 

@@ -87,8 +87,10 @@ static bool put_sorted(const struct walk *w, struct buf *out, size_t *n_files, s
     return buf_ok(out, err);
 }
 
-bool jsonl_list_files(const char *path, struct buf *out, size_t *n_files, struct err *err)
+bool jsonl_list_files(const char *path, struct buf *out, size_t *n_files, size_t *n_beside,
+                      struct err *err)
 {
+    *n_beside = 0;
     if (!file_is_dir(path)) {
         if (access(path, R_OK) != 0)
             return fail_errno(err, ERR_IO, "cannot open %s", path);
@@ -101,6 +103,7 @@ bool jsonl_list_files(const char *path, struct buf *out, size_t *n_files, struct
     if (ok && !w.n)
         ok = fail(err, ERR_USAGE, "the folder %s has no .jsonl, .jsonl.zst, .txt or .md", path);
     ok = ok && put_sorted(&w, out, n_files, err);
+    *n_beside = ok ? w.n - *n_files : 0;
     buf_release(&w.names);
     return ok;
 }

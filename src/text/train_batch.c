@@ -51,6 +51,7 @@ struct train_reader *train_reader_open(const struct train_source *s, struct err 
         r->file[i] = jsonl_open(s->paths[i], err);
         ok = r->file[i] != NULL;
         r->state.total_bytes += ok ? jsonl_total_bytes(r->file[i]) : 0;
+        r->state.n_beside += ok ? jsonl_beside(r->file[i]) : 0;
     }
     if (ok)
         return r;

@@ -61,6 +61,7 @@ void text_chunk_release(struct text_chunk *c);
  * given. */
 struct train_read {
     uint64_t total_bytes, read_bytes, n_documents, n_text_bytes, n_held_out;
+    size_t n_beside;                      /* text files not read, because there is JSONL */
 };
 struct train_read train_reader_state(const struct train_reader *r);
 

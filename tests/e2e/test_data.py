@@ -175,6 +175,13 @@ def check_folder(work, tok):
     docs = read_shard(work / "folder/train-00000.kxs")[2]
     expect(docs[:2] == [tokenize(tok, "and one"), tokenize(tok, "in an inn")] and len(docs) == 7,
            "a folder of texts, then a JSONL file")
+    (texts / "b/lines.jsonl").write_text('{"text": "and three"}\n')
+    for args in (["data", "pack", "--tokenizer", tok, "--out", work / "beside", texts],
+                 ["tokenizer", "stats", tok, "--on", texts],
+                 ["tokenizer", "train", "-o", work / "beside-tok", "--vocab", "274", "--least", "1",
+                  texts]):
+        said = run(*args).stderr.decode()
+        expect("2 .txt or .md files were not read" in said, f"{args[:2]} says what it leaves out")
 
 
 def refused(work, tok, *args):

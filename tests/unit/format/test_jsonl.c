@@ -122,6 +122,12 @@ static void a_folder_is_read_in_the_order_of_names(void)
     scratch_text("plain/A.jsonl", "{\"text\": \"first\"}");
     texts_of(scratch_path("plain"), &out);
     EXPECTF(!strcmp(out.at, "first|line|"), "%s", out.at);
+    struct jsonl *j = jsonl_open(scratch_path("plain"), NULL);
+    EXPECT(j && jsonl_beside(j) == 4);
+    jsonl_close(j);
+    j = jsonl_open(scratch_path("plain/b.txt"), NULL);
+    EXPECT(j && jsonl_beside(j) == 0);
+    jsonl_close(j);
     buf_release(&out);
 }
 
