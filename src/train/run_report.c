@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 
 /* ---- head and summary ---------------------------------------------------------------- */
 
@@ -381,16 +382,13 @@ static void put_page(struct buf *out, const struct run_history *h, const char *t
 
 /* ---- the file ------------------------------------------------------------------------ */
 
-/* The last part of the folder's name, without slashes at its end. */
+/* The last part of the folder's name, also where it was given as "." or with slashes behind. */
 static void put_title(struct buf *out, const char *out_dir)
 {
-    size_t end = strlen(out_dir);
-    while (end > 1 && out_dir[end - 1] == '/')
-        end--;
-    size_t from = end;
-    while (from > 0 && out_dir[from - 1] != '/')
-        from--;
-    show_text(out, (struct bytes){ (const uint8_t *)out_dir + from, end - from });
+    char *real = realpath(out_dir, NULL);
+    const char *path = real ? real : out_dir, *slash = strrchr(path, '/');
+    show_text(out, bytes_of(slash && slash[1] ? slash + 1 : path));
+    free(real);
 }
 
 bool run_report_write(const char *out_dir, const char *html_path, struct err *err)

@@ -108,6 +108,9 @@ def test_page(folder):
     expect('lr = 3e-3   # <&> "quoted"' in said, "the recipe")
     expect("nano <b>.toml" in page.text["p"], "the recipe's name")
     expect(page.text["h1"] == os.path.basename(folder), "the title")
+    for name in (folder + "//", folder + "/tb/.."):
+        _, text = report(name, "--out", folder + "/elsewhere.html")
+        expect(Page(text).text["h1"] == os.path.basename(folder), f"the title of {name}")
     r, text = report(folder, "--out", folder + "/elsewhere.html")
     expect(text is not None and r.stdout == folder + "/elsewhere.html\n", "--out")
 
