@@ -32,9 +32,9 @@ expect version 0 '^kexa [0-9]*\.[0-9]*\.[0-9]*$' "$kexa" --version
 expect no-such-command 2 'did you mean doctor' "$kexa" docter
 expect no-such-option 2 'did you mean --json' "$kexa" doctor --jsn
 expect operand-too-many 2 'takes no operand' "$kexa" doctor now
-expect full-disk 3 'standard output' sh -c "$kexa help --as man > /dev/full"
-expect closed-input 3 'standard input: cannot read' sh -c "$kexa run -m none <&-"
-expect closed-output 3 'standard output' sh -c "$kexa --version >&-"
+expect full-disk 3 'standard output' sh -c "'$kexa' help --as man > /dev/full"
+expect closed-input 3 'standard input: cannot read' sh -c "'$kexa' run -m none <&-"
+expect closed-output 3 'standard output' sh -c "'$kexa' --version >&-"
 
 # ./go finds its tree from anywhere, through a link too.
 ln -s "$KEXA_TREE/go" "$tmp/kexa-go"
@@ -53,7 +53,7 @@ expect "there are commands" 0 tokenize cat "$tmp/names"
 
 "$kexa" help --as markdown > "$tmp/cli.md"
 expect 'docs/cli.md is current (make docs)' 0 '' cmp "$tmp/cli.md" docs/cli.md
-expect bash-completion 0 '' sh -c "$kexa help --as bash | bash -n"
+expect bash-completion 0 '' sh -c "'$kexa' help --as bash | bash -n"
 cat > "$tmp/complete.bash" <<'BASH'
 source "$1"
 COMP_WORDS=(kexa tokenize --js) COMP_CWORD=2 COMP_LINE='' COMP_POINT=0
@@ -74,7 +74,7 @@ fi
 expect quiet-pipe 0 '^[03]$' cat "$tmp/status"
 expect quiet-pipe-words 1 '' grep . "$tmp/err"
 
-expect doctor-json 0 ok sh -c "$kexa doctor --json | ${KEXA_PYTHON:-python3} -c '
+expect doctor-json 0 ok sh -c "'$kexa' doctor --json | '${KEXA_PYTHON:-python3}' -c '
 import json, sys
 d = json.load(sys.stdin)
 assert d[\"cpus\"] >= 1 and d[\"gpu\"] is None and isinstance(d[\"problems\"], list)
@@ -113,9 +113,9 @@ else
     expect detokenize-range 4 'not below' "$kexa" detokenize 999999
     expect detokenize-words 4 'not a token id' "$kexa" detokenize hello
     expect round-trip 0 '' sh -c \
-        "$kexa tokenize --ids -f docs/cli.md | $kexa detokenize | cmp - docs/cli.md"
-    expect answer-full-disk 3 'answer [0-9] tokens' sh -c "$kexa run Hi --temp 0 > /dev/full"
-    expect empty 0 '' sh -c "printf '' | $kexa tokenize"
+        "'$kexa' tokenize --ids -f docs/cli.md | '$kexa' detokenize | cmp - docs/cli.md"
+    expect answer-full-disk 3 'answer [0-9] tokens' sh -c "'$kexa' run Hi --temp 0 > /dev/full"
+    expect empty 0 '' sh -c "printf '' | '$kexa' tokenize"
     expect json 0 '"n_tokens":2' "$kexa" tokenize --json 'The sea'
 fi
 
