@@ -23,7 +23,7 @@
 struct pool {
     int n_threads;
     pthread_t *thread;
-    int n_started;
+    int n_started, spins;
     _Atomic uint32_t epoch, asleep, stop; /* loops so far; workers not woken since they slept */
     _Atomic uint32_t left, done;          /* pieces */
     _Atomic bool caller_sleeps;
@@ -94,9 +94,9 @@ static bool run_piece(struct pool *p, int worker)
 }
 
 /* Whether *at became another than `seen` within a short time. */
-static bool spin_while(_Atomic uint32_t *at, uint32_t seen)
+static bool spin_while(_Atomic uint32_t *at, uint32_t seen, int spins)
 {
-    for (int i = 0; i < SPINS; i++) {
+    for (int i = 0; i < spins; i++) {
         if (*at != seen)
             return true;
         pause_cpu();
@@ -106,7 +106,7 @@ static bool spin_while(_Atomic uint32_t *at, uint32_t seen)
 
 static void wait_for_loop(struct pool *p, uint32_t seen)
 {
-    if (spin_while(&p->epoch, seen))
+    if (spin_while(&p->epoch, seen, p->spins))
         return;
     p->asleep++;
     while (p->epoch == seen)
@@ -116,7 +116,7 @@ static void wait_for_loop(struct pool *p, uint32_t seen)
 static void wait_for_pieces(struct pool *p)
 {
     for (uint32_t done = p->done; done != p->pieces; done = p->done) {
-        if (spin_while(&p->done, done))
+        if (spin_while(&p->done, done, p->spins))
             continue;
         p->caller_sleeps = true;
         if (p->done == done)
@@ -173,6 +173,7 @@ struct pool *pool_open(int n_threads, struct err *err)
         return NULL;
     }
     p->n_threads = n_threads;
+    p->spins = n_threads <= sys_cpus() ? SPINS : 0;   /* else it keeps another from working */
     for (int i = 1; i < n_threads; i++)
         if (!start_worker(p, i)) {
             fail(err, ERR_MEMORY, "cannot start thread %d of %d; ask for fewer with -t",

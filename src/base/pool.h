@@ -6,8 +6,9 @@
  * worker 0.  A NULL pool runs everything in the caller.
  *
  * Which thread runs which piece is not fixed, so a piece's result must not depend
- * on it.  Threads wait on a futex after a short spin.  Every worker, and the
- * caller during pool_run, computes with FTZ and DAZ set (numeric class bf16).
+ * on it.  Threads wait on a futex, after a short spin if there is a CPU for each.
+ * Every worker, and the caller during pool_run, computes with FTZ and DAZ set
+ * (numeric class bf16).
  * One pool_run at a time per pool.
  */
 #ifndef KEXA_BASE_POOL_H
