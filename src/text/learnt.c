@@ -111,18 +111,13 @@ unsigned learnt_words(const struct learnt *l, uint32_t left, uint32_t right)
            (learnt_meet_at_word(l, left, right) ? 0u : 1u);
 }
 
-static uint64_t bit_of_length(size_t n)
-{
-    return (uint64_t)1 << (n < 63 ? n : 63);
-}
-
 bool learnt_forbid(struct learnt *l, struct bytes b, struct err *err)
 {
     uint16_t n = (uint16_t)b.len;
     check(b.len >= 2 && b.len <= MAX_LEARNT_BYTES);
     buf_put(&l->never, &n, sizeof n);
     buf_put(&l->never, b.at, b.len);
-    l->never_lengths |= bit_of_length(b.len);
+    l->never_first[b.at[0]] = true;
     return buf_ok(&l->never, err);
 }
 
@@ -130,7 +125,7 @@ bool learnt_is_forbidden(const struct learnt *l, struct bytes left, struct bytes
 {
     size_t len = left.len + right.len;
     uint16_t n;
-    if (!(l->never_lengths & bit_of_length(len)))
+    if (!l->never_first[left.at[0]])
         return false;
     for (size_t i = 0; i < l->never.len; i += sizeof n + n) {
         const char *at = l->never.at + i + sizeof n;

@@ -38,7 +38,7 @@ struct learnt {
     uint64_t mask;
     uint32_t byte_id[256];
     struct buf never;                     /* what no merge may make: two bytes of length, bytes */
-    uint64_t never_lengths;               /* bit n: one of n bytes; bit 63: a longer one */
+    bool never_first[256];                /* whether one begins with this byte */
 };
 
 bool learnt_init(struct learnt *l, uint32_t n_special, struct err *err);
