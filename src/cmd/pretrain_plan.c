@@ -63,6 +63,18 @@ static double layer_weights(const struct pretrain *p)
     return p->flops.active - (double)p->plan.hidden * (p->plan.vocab + 1.0);
 }
 
+/* Layers and widths that were given may be those of another size. */
+static void put_dial(struct buf *out, const struct pretrain *p)
+{
+    double size = (double)p->recipe.model.size, is = layer_weights(p);
+    if (is >= size / 2 && is <= 2 * size)
+        return;
+    buf_text(out, "           model.size is ");
+    put_count(out, size);
+    buf_text(out, ": batch and length follow from it where they are not given, but the layers "
+             "given are of another size\n");
+}
+
 static void put_weights(struct buf *out, const struct pretrain *p)
 {
     struct weight_counts c;
@@ -81,6 +93,7 @@ static void put_weights(struct buf *out, const struct pretrain *p)
     buf_text(out, ", of them in layers: ");
     put_count(out, layer_weights(p));
     buf_text(out, "\n");
+    put_dial(out, p);
 }
 
 static void put_length(struct buf *out, const struct pretrain *p)

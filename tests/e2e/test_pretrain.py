@@ -121,6 +121,10 @@ def test_plans(root):
     share = 100 / (1 + often * rows[1]["tokens"] / (2 * rows[0]["tokens"]))
     expect(len(takes) == 2 and takes[0][0] == 2 and abs(takes[1][0] / often - 1) < 0.02 and
            abs(takes[0][1] / share - 1) < 0.02, f"how often a run reads its text: {takes}")
+    text = kexa("pretrain", "tiny.recipe", "-n", "--size", "1m", cwd=root)
+    expect("model.size is 1 M: batch" in text, "and a dial that the widths given are not of")
+    text = kexa("pretrain", TREE / "recipes/nano/3m.recipe", "-n", "--set", "model.vocab=8192")
+    expect("model.size is" not in text, "which is not said of widths that follow from it")
     expect(not (root / "out").exists(), "a plan makes no folder")
 
 
