@@ -190,15 +190,16 @@ static void put_losses(struct buf *out, const struct run_history *h)
     const struct chart_line heads[] = {
         { "next token", &h->ce, "var(--c1)", true },
         { "the one after it (MTP)", &h->mtp, "var(--c4)", true } };
+    bool two = series_high(&h->mtp) > 0;
     chart_put(out, h, &(struct chart){ .id = "loss", .title = "Loss", .unit = "nats a token",
         .about = "What is minimised: cross-entropy, multi-token prediction and balance together.",
         .scale = CHART_CHOICE, .wide = true, .reference = NAN, .lines = loss, .n = COUNT(loss) });
     chart_put(out, h, &(struct chart){ .id = "bits", .title = "Bits per byte",
         .about = "Comes out the same for any tokenizer.", .unit = "bits a byte",
         .scale = CHART_CHOICE, .reference = NAN, .lines = bits, .n = COUNT(bits) });
-    chart_put(out, h, &(struct chart){ .id = "mtp", .title = "Cross-entropy of the two heads",
-        .unit = "nats a token", .reference = NAN, .lines = heads,
-        .n = series_high(&h->mtp) > 0 ? COUNT(heads) : 1 });
+    chart_put(out, h, &(struct chart){ .id = "mtp",
+        .title = two ? "Cross-entropy of the two heads" : "Cross-entropy",
+        .unit = "nats a token", .reference = NAN, .lines = heads, .n = two ? COUNT(heads) : 1 });
 }
 
 static void put_optimizer(struct buf *out, const struct run_history *h)
@@ -223,8 +224,8 @@ static void put_speed(struct buf *out, const struct run_history *h)
         .n = COUNT(tokens) });
     if (h->roof_flops > 0)
         chart_put(out, h, &(struct chart){ .id = "roof", .title = "Share of the roof",
-            .about = "Counted operations a second beside the fastest that the machine was measured "
-                     "to go when the run began or went on.",
+            .about = "Counted operations a second beside the fastest measured when the run began or "
+                     "went on.",
             .unit = "%", .scale = CHART_FROM_ZERO, .reference = NAN,
             .factor = 100, .lines = share, .n = COUNT(share) });
     else

@@ -240,6 +240,9 @@ def test_others(root):
     expect(len(steps) == 3 and steps[2]["loss"] < steps[0]["loss"]
            and all(s["heldout_bits_per_byte"] is None and s["mtp"] == 0 for s in steps),
            "a dense model with AdamW in f32, without MTP and evaluation")
+    expect("two heads" in (root / "one/report.html").read_text()
+           and "two heads" not in (root / "new/dense/report.html").read_text(),
+           "a report tells of the heads that there are")
     kexa("convert", root / "new/dense/final", root / "dense.gguf")
     plain = kexa("run", "-m", root / "new/dense/final", "-n", 6, "--temp", 0, "the dog")
     expect(plain == kexa("run", "-m", root / "dense.gguf", "-n", 6, "--temp", 0, "the dog"),
