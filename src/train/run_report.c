@@ -224,8 +224,8 @@ static void put_speed(struct buf *out, const struct run_history *h)
         .n = COUNT(tokens) });
     if (h->roof_flops > 0)
         chart_put(out, h, &(struct chart){ .id = "roof", .title = "Share of the roof",
-            .about = "Counted operations a second beside the fastest measured when the run began or "
-                     "went on.",
+            .about = "Counted operations a second beside the fastest measured when the run began "
+                     "or went on.",
             .unit = "%", .scale = CHART_FROM_ZERO, .reference = NAN,
             .factor = 100, .lines = share, .n = COUNT(share) });
     else
