@@ -215,7 +215,7 @@ static const struct opt train_opts[] = {
           "keep only its first N merges and learn the rest"),
     O_FLOAT("held-out", 0, AT(held_out), 0, 90, "0", "PERCENT",
             "leave out this share of the documents, by a hash of their text, as data pack "
-            "--held-out does; tokenizer stats --held-out reads just those"),
+            "--held-out does with --seed 0; tokenizer stats --held-out reads just those"),
     O_INT("least", 0, AT(least), 1, 1 << 30, "2", "N", "merge only pairs that occur N times"),
     O_INT("memory", 0, AT(memory), 64, 1 << 24, "2048", "MIB",
           "memory to use, about; if all of the text does not fit, a part of the documents (of "
@@ -232,7 +232,7 @@ static const struct opt_group train_groups[] = {
 
 static const struct example train_examples[] = {
     { "kexa tokenizer train -o tok --vocab 65536 corpus/",
-      "every .jsonl, .jsonl.zst or .txt of a folder; half of the tokens are for inside words" },
+      "the .jsonl of a folder, or its .txt and .md; half of the tokens are for inside words" },
     { "kexa tokenizer train -o bpe --vocab 32768 --superwords 0 --weight vi=3 a.jsonl b.jsonl",
       "plain BPE in which Vietnamese counts three times" },
     { "kexa tokenizer train -o new --extend old --keep 71680 --vocab 153600 corpus/",
