@@ -22,7 +22,7 @@
  */
 struct pool {
     int n_threads;
-    pthread_t *thread;
+    struct worker *worker;                /* [n_threads]; 0 is the caller */
     int n_started, spins;
     _Atomic uint32_t epoch, asleep, stop; /* loops so far; workers not woken since they slept */
     _Atomic uint32_t left, done;          /* pieces */
@@ -36,6 +36,7 @@ struct pool {
 struct worker {
     struct pool *pool;
     int index;
+    pthread_t thread;
 };
 
 enum { SPINS = 2000 };
@@ -134,31 +135,27 @@ static void next_loop(struct pool *p)
 
 static void *worker_main(void *arg)
 {
-    struct worker me = *(struct worker *)arg;
-    mem_give(arg);
+    const struct worker *me = arg;        /* all but `thread`, which may not be set yet */
+    struct pool *p = me->pool;
     denormals_flush();
     for (;;) {
-        uint32_t epoch = me.pool->epoch;
-        while (run_piece(me.pool, me.index))
+        uint32_t epoch = p->epoch;
+        while (run_piece(p, me->index))
             ;
-        if (me.pool->stop)
+        if (p->stop)
             return NULL;
-        wait_for_loop(me.pool, epoch);
+        wait_for_loop(p, epoch);
     }
 }
 
 static bool start_worker(struct pool *p, int index)
 {
-    struct worker *w = mem_take(1, sizeof *w);
-    if (!w)
-        return false;
-    *w = (struct worker){ p, index };
-    if (pthread_create(&p->thread[index], NULL, worker_main, w) != 0) {
-        mem_give(w);
-        return false;
-    }
-    p->n_started++;
-    return true;
+    struct worker *w = &p->worker[index];
+    w->pool = p;
+    w->index = index;
+    bool ok = pthread_create(&w->thread, NULL, worker_main, w) == 0;
+    p->n_started += ok;
+    return ok;
 }
 
 struct pool *pool_open(int n_threads, struct err *err)
@@ -166,8 +163,8 @@ struct pool *pool_open(int n_threads, struct err *err)
     check(n_threads >= 1);
     struct pool *p = mem_take(1, sizeof *p);
     if (p)
-        p->thread = mem_take((size_t)n_threads, sizeof *p->thread);
-    if (!p || !p->thread) {
+        p->worker = mem_take((size_t)n_threads, sizeof *p->worker);
+    if (!p || !p->worker) {
         mem_give(p);
         fail(err, ERR_MEMORY, "out of memory while starting %d threads", n_threads);
         return NULL;
@@ -191,8 +188,8 @@ void pool_close(struct pool *p)
     p->stop = 1;
     next_loop(p);
     for (int i = 1; i <= p->n_started; i++)
-        pthread_join(p->thread[i], NULL);
-    mem_give(p->thread);
+        pthread_join(p->worker[i].thread, NULL);
+    mem_give(p->worker);
     mem_give(p);
 }
 

@@ -81,6 +81,19 @@ static void add_piece(void *arg, size_t begin, size_t end, int worker)
         l->sum += i + 1;
 }
 
+/* Whoever counts blocks while a pool is open finds the same number, whenever its threads begin. */
+static void test_pool_memory(void)
+{
+    struct err err;
+    for (int round = 0; round < 50; round++) {
+        struct pool *p = pool_open(4, &err);
+        long live = mem_live;
+        usleep(200);
+        EXPECTF(mem_live == live, "%ld", mem_live - live);
+        pool_close(p);
+    }
+}
+
 /* Loops of a few pieces right after each other, while threads fall asleep and wake up. */
 static void test_pool_short_loops(void)
 {
@@ -215,6 +228,7 @@ const struct test tests[] = {
     { "pool runs each index once", test_pool_runs_each_once },
     { "pool: short loops", test_pool_short_loops },
     { "pool waits for pieces, not for threads", test_pool_waits_for_pieces_only },
+    { "a pool's memory is taken when it is opened", test_pool_memory },
     { "one allocation of several threads fails", test_one_allocation_fails },
     { "quotas of CPU time", test_cpu_quota },
     { "rng known answers", test_rng_known_answers },
