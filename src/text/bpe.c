@@ -1,6 +1,7 @@
 #include "text/bpe.h"
 
 #include "format/format.h"
+#include "text/bpe_cache_words.h"
 
 static struct bytes bytes_of_whole(const struct bpe *b, const struct whole *w)
 {

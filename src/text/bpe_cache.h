@@ -12,6 +12,8 @@
  * Sets and lines are more than the nearest caches hold.  So words wait in a short queue while
  * theirs are fetched.
  *
+ * Words are looked up and kept by bpe_cache_words.h.
+ *
  * A tokenizer keeps a pool of these: a call takes one out, so that no two threads ever share
  * one, and puts it back.
  */
@@ -79,15 +81,5 @@ void bpe_pool_give(struct bpe_pool *p, struct bpe_scratch *s, struct bpe_scratch
 void bpe_pool_release(struct bpe_pool *p);
 
 void bpe_scratch_release(struct bpe_scratch *s);
-
-/* Puts a word into the queue, which has room, and has its line fetched. */
-void bpe_cache_queue(struct bpe_scratch *s, struct piece_word w);
-
-/* Appends the tokens of a queued word, if the cache has them. */
-bool bpe_cache_find(const struct bpe_scratch *s, const struct bpe_word *w, struct ids *out);
-
-/* Keeps out->at[from, n) as the tokens of a queued word. */
-void bpe_cache_keep(const struct bpe_scratch *s, const struct bpe_word *w,
-                    const struct ids *out, size_t from);
 
 #endif

@@ -94,12 +94,21 @@ static bool none_composes(const uint8_t *at)
     return !(any[0] | any[1]);
 }
 
+static inline bool is_ascii_32(const uint8_t *at)
+{
+    uint64_t x[4];
+    memcpy(x, at, sizeof x);
+    return !((x[0] | x[1] | x[2] | x[3]) & 0x8080808080808080u);
+}
+
 /* Many bytes at a time, wherever characters begin: bytes that begin none are in no table. */
 bool unicode_is_nfc(struct bytes text)
 {
     const uint8_t *at = text.at, *end = at + text.len;
     while (at < end) {
         uint64_t eight = 0;
+        while (end - at > 31 && is_ascii_32(at))
+            at += 32;
         while (end - at > 17 && none_composes(at))
             at += 16;
         if (end - at > 8) {

@@ -4,7 +4,7 @@
  * Words of few letters come again and again, and share their places; the tokens of a word
  * follow from its bytes, so each find can be judged.
  */
-#include "text/bpe_cache.h"
+#include "text/bpe_cache_words.h"
 #include "../../harness.h"
 
 enum { N_LOOKS = 300000, MAX_WORD = 36, MAX_IDS = 40 };

@@ -356,6 +356,22 @@ static void test_nfc_each(void)
     EXPECTF(!n_wrong, "%u wrong", n_wrong);
 }
 
+/* One accent, joined to its letter or not, anywhere among letters below U+0080. */
+static void test_nfc_places(void)
+{
+    unsigned n_wrong = 0;
+    for (size_t before = 1; before < 100; before++)
+        for (size_t after = 0; after < 70; after++) {
+            uint8_t text[200];
+            memset(text, 'e', sizeof text);
+            memcpy(text + before, "\xCC\x81", 2);
+            n_wrong += unicode_is_nfc((struct bytes){ text, before + 2 + after });
+            memcpy(text + before, "\xC3\xA9", 2);
+            n_wrong += !unicode_is_nfc((struct bytes){ text, before + 2 + after });
+        }
+    EXPECTF(!n_wrong, "%u", n_wrong);
+}
+
 /* Looking at many bytes at a time finds what looking at each character does. */
 static void test_nfc_look(void)
 {
@@ -384,6 +400,7 @@ static void test_nfc_look(void)
 const struct test tests[] = {
     { "words", test_words },
     { "nfc_each", test_nfc_each },
+    { "nfc_places", test_nfc_places },
     { "nfc_look", test_nfc_look },
     { "other_dialects", test_other_dialects },
     { "hostile_patterns", test_hostile_patterns },
