@@ -1,7 +1,7 @@
 #include "train/recipe_keys.h"
 
 #define F(f) offsetof(struct train_recipe, f)
-#define BIG 0x1p53
+#define BIG (0x1p53 - 1)               /* what a double rounds to it is itself */
 
 /* section, name, kind, field, low, high, words, preset, rule, unit, decides, meaning */
 const struct recipe_key recipe_keys[] = {

@@ -68,7 +68,8 @@ bool recipe_value_put(struct train_recipe *r, size_t i, const char *where, const
                       struct err *err);
 /* The value as one would write it; of a list, its element j.  Quoted where need be. */
 void recipe_value_text(const struct train_recipe *r, size_t i, size_t j, struct buf *out);
-/* The same without where a source lies: which text it is, checksums say (loader_state_set). */
+/* The same without where a source lies, for checksums say which text it is, and how often it may
+ * be read (loader_state_set). */
 void recipe_value_core(const struct train_recipe *r, size_t i, size_t j, struct buf *out);
 size_t recipe_value_count(const struct train_recipe *r, size_t i);        /* 1, or of a list */
 void recipe_value_clear(struct train_recipe *r, size_t i);

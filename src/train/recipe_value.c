@@ -259,19 +259,19 @@ static void put_double(struct buf *out, double v)
     buf_text(out, text);
 }
 
-static void put_share(struct buf *out, const struct recipe_source *s)
+static void put_weight(struct buf *out, const struct recipe_source *s)
 {
     buf_text(out, "weight=");
     put_double(out, s->weight);
-    buf_text(out, " epochs=");
-    put_double(out, s->epochs);
 }
 
 static void put_source(struct buf *out, const struct recipe_source *s)
 {
     put_quoted(out, s->path, "\"\\\n\t #");
     buf_text(out, " ");
-    put_share(out, s);
+    put_weight(out, s);
+    buf_text(out, " epochs=");
+    put_double(out, s->epochs);
 }
 
 static void put_index_word(struct buf *out, const char *words, int index)
@@ -299,7 +299,7 @@ void recipe_value_text(const struct train_recipe *r, size_t i, size_t j, struct 
 void recipe_value_core(const struct train_recipe *r, size_t i, size_t j, struct buf *out)
 {
     if (recipe_keys[i].kind == RECIPE_SOURCES)
-        put_share(out, &r->data.source[j]);
+        put_weight(out, &r->data.source[j]);
     else
         recipe_value_text(r, i, j, out);
 }

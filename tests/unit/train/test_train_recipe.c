@@ -312,7 +312,7 @@ static void test_written(void)
     EXPECT(train_recipe_same(&a, &b, &err));
     EXPECT(train_recipe_set(&b, "--threads", "run.threads=3", &err)
            && train_recipe_same(&a, &b, &err));
-    EXPECT(train_recipe_set(&b, "--set", "data.source=moved/here", &err)
+    EXPECT(train_recipe_set(&b, "--set", "data.source=moved/here epochs=3", &err)
            && train_recipe_set(&b, "--set", "data.source=z weight=0.1", &err)
            && train_recipe_same(&a, &b, &err));
     EXPECT(train_recipe_set(&b, "--set", "data.source=more", &err)
@@ -338,6 +338,9 @@ static void test_options(void)
     struct train_recipe r;
     struct err err = { 0 };
     EXPECT(read_text(&r, needed, &err));
+    EXPECT(train_recipe_set(&r, "--set", "run.seed=9007199254740991", &err) &&
+           r.run.seed == 9007199254740991 &&
+           !train_recipe_set(&r, "--set", "run.seed=9007199254740993", &err));
     EXPECT(!train_recipe_set(&r, "--set", "lr=1", &err) && strstr(err.msg, "--set"));
     EXPECT(!train_recipe_set(&r, "--set", "optimizer.rl=1", &err) && strstr(err.msg, "lr"));
     EXPECT(!train_recipe_set(&r, "--size", "model.size=big", &err) && strstr(err.msg, "--size"));
