@@ -155,6 +155,17 @@ static bool encode_word(const struct bpe *b, const struct bpe_word *w, struct bp
     return true;
 }
 
+/* Whether merges may join any two neighbours. */
+static inline bool some_joined(const struct bpe_cuts *c, const uint32_t *id, size_t n)
+{
+    uint64_t any = 0;
+    for (size_t i = 1; i < n; i++) {
+        uint64_t bit = bpe_cuts_bit(c, id[i - 1], id[i]);
+        any |= c->joined[bit >> 6] >> (bit & 63);
+    }
+    return any & 1;
+}
+
 /* The last word of a piece is done: merges across its words. */
 static bool end_piece(const struct bpe *b, struct bpe_scratch *s, struct ids *out,
                       struct err *err)
@@ -162,6 +173,8 @@ static bool end_piece(const struct bpe *b, struct bpe_scratch *s, struct ids *ou
     size_t n = out->n - s->piece_from;
     s->inside = false;
     bool done = !b->later.slot || n < 2 || (s->piece_words == 1 && !b->later_inside);
+    done = done || (b->later_cuts.joined &&
+                    !some_joined(&b->later_cuts, out->at + s->piece_from, n));
     return done || bpe_merge(b, STAGE_LATER, out, s->piece_from, s, err);
 }
 
