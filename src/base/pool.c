@@ -17,16 +17,16 @@
  * waits for pieces, not for threads: one that sleeps, or whose CPU is taken by other work, holds up
  * nobody unless it is in the middle of a piece.
  *
- * A worker that finds nothing to do waits for the next `epoch`; one that is asleep says so, and is
- * woken once.
+ * A worker that finds nothing to do waits for the next `epoch`; before it sleeps it says so, and
+ * only then is woken.
  */
 struct pool {
     int n_threads;
     struct worker *worker;                /* [n_threads]; 0 is the caller */
     int n_started, spins;
-    _Atomic uint32_t epoch, asleep, stop; /* loops so far; workers not woken since they slept */
+    _Atomic uint32_t epoch, stop;         /* epoch: loops so far */
     _Atomic uint32_t left, done;          /* pieces */
-    _Atomic bool caller_sleeps;
+    _Atomic bool asleep, caller_sleeps;   /* asleep: some worker, since workers were woken */
     uint32_t pieces;
     size_t n, grain;
     pool_fn *fn;
@@ -109,9 +109,10 @@ static void wait_for_loop(struct pool *p, uint32_t seen)
 {
     if (spin_while(&p->epoch, seen, p->spins))
         return;
-    p->asleep++;
-    while (p->epoch == seen)
+    while (p->epoch == seen) {
+        p->asleep = true;                 /* again: it may have been woken for a loop before */
         futex_wait(&p->epoch, seen);
+    }
 }
 
 static void wait_for_pieces(struct pool *p)
@@ -129,7 +130,7 @@ static void wait_for_pieces(struct pool *p)
 static void next_loop(struct pool *p)
 {
     p->epoch++;
-    if (atomic_exchange(&p->asleep, 0))
+    if (atomic_exchange(&p->asleep, false))
         futex_wake_all(&p->epoch);
 }
 
