@@ -132,7 +132,8 @@ void train_recipe_write(const struct train_recipe *r, struct buf *out);
 
 /* Refuses if `now` would not continue the run `was` to the bit, and names the first key that
  * differs.  Keys that change no weight (threads, how often to evaluate) are not compared, nor
- * where the data lies, and neither are schedule and length: schedule_continues() does that. */
+ * where the data lies and how often it may be read (loader_state_set() looks at both), and neither
+ * are schedule and length: schedule_continues() does that. */
 bool train_recipe_same(const struct train_recipe *was, const struct train_recipe *now,
                        struct err *err);
 

@@ -32,6 +32,11 @@ expect(report["threads"] == 2 and report["repetitions"] == 2, report)
 r = bench(*SHORT, "--kv-type", "f32")
 expect(r.returncode == 0 and len(r.stdout.splitlines()) == 10, r.stdout + r.stderr)
 
+# A model of 512 tokens: without --at the second length is what leaves room for the prompt.
+r = bench("--batch", "1", "--prompt", "30", "-n", "4", "-r", "1", "--json")
+expect(r.returncode == 0, r.stderr)
+expect(sorted({f["context"] for f in json.loads(r.stdout)["figures"]}) == [0, 32, 482], r.stdout)
+
 for args, word in ((["--at", "5,3"], "--at"), (["--at", ""], "--at"),
                    (["--batch", "0,1"], "--batch"),
                    (["--batch", "1,x"], "--batch"), (["--at", "500", "--prompt", "60"], "made for"),
